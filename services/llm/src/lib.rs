@@ -1,0 +1,16 @@
+//! Language models behind one port.
+//!
+//! [`LanguageModel`] is the port; each adapter is a module: `llama_cpp` (GGUF files, the default on
+//! a CPU), `mistral` (cargo feature `mistralrs`, CPU or CUDA) and `openai` (any server that speaks
+//! OpenAI's chat completions). One contract suite in `tests/` runs against all of them.
+//!
+//! [`prompt`] builds what goes in: versioned prompt files, neutralised user text, and trimming to
+//! the model's context that counts tokens.
+
+pub mod chat;
+pub mod prompt;
+
+pub use chat::{
+    ChatEvent, ChatRequest, ChatStream, Completion, EngineError, Finish, LanguageModel, Message,
+    ModelInfo, Role, Usage, collect,
+};

@@ -1,0 +1,1 @@
+//! Prompts: versioned files, neutralised user text, and trimming to a token budget.
