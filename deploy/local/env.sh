@@ -1,0 +1,23 @@
+# shellcheck shell=sh
+# Where this machine keeps Foil's assets and build outputs. Sourced, from any POSIX shell:
+#     . deploy/local/env.sh
+# Each value can be set beforehand; deploy/local/setup fills the folder.
+
+FOIL_CACHE="${FOIL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/foil}"
+# Outside the clone, so that a second clone does not build everything again.
+CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$FOIL_CACHE/target}"
+
+# Tests find the real server and the real models by these, and fail when they are unset.
+FOIL_TEST_NATS_SERVER="${FOIL_TEST_NATS_SERVER:-$FOIL_CACHE/bin/nats-server}"
+FOIL_TEST_LLM_MODEL="${FOIL_TEST_LLM_MODEL:-$FOIL_CACHE/models/smollm2-135m-instruct-q8_0.gguf}"
+FOIL_TEST_EMBED_MODEL="${FOIL_TEST_EMBED_MODEL:-$FOIL_CACHE/models/all-minilm-l6-v2.gguf}"
+# A Python with nats-py and protobuf, for the producer written in another language.
+FOIL_TEST_PYTHON="${FOIL_TEST_PYTHON:-$FOIL_CACHE/python/bin/python}"
+
+case ":$PATH:" in
+*":$FOIL_CACHE/bin:"*) ;;
+*) PATH="$FOIL_CACHE/bin:$PATH" ;;
+esac
+
+export FOIL_CACHE CARGO_TARGET_DIR PATH
+export FOIL_TEST_NATS_SERVER FOIL_TEST_LLM_MODEL FOIL_TEST_EMBED_MODEL FOIL_TEST_PYTHON
