@@ -1,0 +1,116 @@
+//! What a stage is: one async function from a decoded message to what shall be published.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::error::StageError;
+
+/// One stage. Level-triggered: it looks at the state, not at the message, and doing the same input
+/// twice changes nothing.
+pub trait Stage: Send + Sync + 'static {
+    /// The input. Decoded by the runtime; bytes that are none are dead-lettered.
+    type Input: prost::Message + Default;
+
+    /// Works on one input. It must be cancel-safe: a timeout drops the future.
+    ///
+    /// # Errors
+    /// [`StageError`] says what shall become of the input.
+    fn handle(
+        &self,
+        input: Self::Input,
+        cx: &Context,
+    ) -> impl Future<Output = Result<Outcome, StageError>> + Send;
+}
+
+/// What a successful attempt gives.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Stored before the input is acked, in this order.
+    Emit(Vec<Emit>),
+    /// Nothing to do; the word says why and may stand in a metric label.
+    Skip(&'static str),
+}
+
+/// One message to publish. Its `Nats-Msg-Id` is derived from the input and its place in the list,
+/// so a redelivered input publishes nothing twice within the duplicate window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Emit {
+    pub subject: String,
+    pub payload: Bytes,
+    /// Further headers. Values with control characters are refused at publishing.
+    pub headers: Vec<(&'static str, String)>,
+    pub schedule: Option<Schedule>,
+}
+
+/// Delivery later: published to `subject` of the schedule, where it replaces a pending one, and
+/// delivered by the server to the emit's own subject. So a burst folds into one delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// The schedule's own subject, in the same stream.
+    pub subject: String,
+    pub at: SystemTime,
+}
+
+impl Emit {
+    /// A message to publish at once.
+    pub fn new(subject: String, message: &impl prost::Message) -> Self {
+        Self {
+            subject,
+            payload: message.encode_to_vec().into(),
+            headers: Vec::new(),
+            schedule: None,
+        }
+    }
+
+    /// The same, later.
+    #[must_use]
+    pub fn scheduled(mut self, subject: String, at: SystemTime) -> Self {
+        self.schedule = Some(Schedule { subject, at });
+        self
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.headers.push((name, value.to_string()));
+        self
+    }
+}
+
+/// What a stage may know about the input beside its content, and its way out for streamed replies.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub subject: String,
+    /// Sequence in the input stream.
+    pub stream_sequence: u64,
+    /// 1 on the first delivery.
+    pub delivered: u64,
+    /// Whether a failure now is final: the input will be dead-lettered, not redelivered.
+    pub last_attempt: bool,
+    /// When the input was stored.
+    pub published_at: SystemTime,
+    /// The input's headers.
+    pub headers: async_nats::HeaderMap,
+    /// Time left for this attempt.
+    pub timeout: Duration,
+    /// For what cannot wait until the input is done: a streamed reply (core NATS, no ack).
+    pub client: async_nats::Client,
+}
+
+impl Context {
+    /// When the update behind this input was published, milliseconds since 1970: carried from stage
+    /// to stage in a header; for the first stage, when the input itself was stored.
+    pub fn updated_at_ms(&self) -> i64 {
+        let carried = self
+            .headers
+            .get(foil_proto::names::header::UPDATED_AT)
+            .and_then(|value| value.as_str().parse().ok());
+        carried.unwrap_or_else(|| {
+            self.published_at
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+        })
+    }
+}
