@@ -1,0 +1,162 @@
+//! What is stored, as the stages see it.
+
+use foil_proto::v1;
+use uuid::Uuid;
+
+/// Whose text on what: names one record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordKey {
+    /// 1 to 64 bytes.
+    pub tenant: String,
+    /// 1 to 256 bytes.
+    pub user: String,
+    /// 1 to 256 bytes.
+    pub item: String,
+}
+
+/// A record to store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordWrite {
+    pub key: RecordKey,
+    /// 1 byte to 64 KiB.
+    pub text: String,
+    /// At most 1,024 bytes, may be empty.
+    pub title: String,
+    /// Finite.
+    pub rating: Option<f64>,
+    /// When the user wrote it: milliseconds since 1970.
+    pub occurred_at_ms: i64,
+    /// Fences writes; any value, the whole range is compared exactly.
+    pub revision: u64,
+    /// When the update was published: milliseconds since 1970.
+    pub updated_at_ms: i64,
+    /// Sequence of the update in FOIL_UPDATES: fences erasures.
+    pub sequence: u64,
+    /// As long as the collection's dimension, finite. Stored normalised to length 1.
+    pub vector: Vec<f32>,
+}
+
+/// A stored record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub key: RecordKey,
+    /// Point id: follows from the key.
+    pub id: Uuid,
+    pub text: String,
+    /// May be empty.
+    pub title: String,
+    pub rating: Option<f64>,
+    /// When the user wrote it: milliseconds since 1970.
+    pub occurred_at_ms: i64,
+    pub revision: u64,
+    /// When the update was published: milliseconds since 1970.
+    pub updated_at_ms: i64,
+    /// Sequence of the update in FOIL_UPDATES.
+    pub sequence: u64,
+    /// Length 1; only where it was asked for.
+    pub vector: Option<Vec<f32>>,
+    /// What comparing this revision of the text found, once it has been compared.
+    pub difference: Option<v1::Difference>,
+    /// Fingerprint of the selection that awaits its comparison.
+    pub due: Option<String>,
+    /// When `due` was set: milliseconds since 1970; 0 when it is not.
+    pub due_at_ms: i64,
+    /// Whether the user's texts must not serve to compare others with.
+    pub opted_out: bool,
+}
+
+/// What became of a fenced write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is the stored state now.
+    Stored,
+    /// Something newer stands there; nothing was changed.
+    Stale,
+    /// It was the stored state already: a message delivered again. What follows from it may still
+    /// have to be published.
+    Same,
+}
+
+/// What follows from deleting a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deleted {
+    /// [`Written::Stored`] or [`Written::Same`].
+    pub written: Written,
+    /// Other users' records whose difference had used the deleted one and was dropped for it: to be
+    /// compared anew. A repeated call names them again until they are.
+    pub recompare: Vec<RecordKey>,
+}
+
+/// One mark for [`crate::Store::mark_due`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Point id of the record.
+    pub id: Uuid,
+    /// Fingerprint of the selection it is to be compared with.
+    pub fingerprint: String,
+}
+
+/// The thing written about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// 1 to 256 bytes.
+    pub id: String,
+    /// At most 1,024 bytes.
+    pub title: String,
+    /// At most 16 KiB.
+    pub description: String,
+    /// Fences writes.
+    pub revision: u64,
+}
+
+/// What is known of a user beside their records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UserState {
+    /// Whether their texts must not serve to compare others with.
+    pub opted_out: bool,
+    /// Revision of that choice; 0 when none was made.
+    pub opt_out_revision: u64,
+    /// Sequence in FOIL_UPDATES of the latest erasure; updates up to it bring nothing back. 0: none.
+    pub erased_sequence: u64,
+}
+
+/// What follows from an opt-out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptedOut {
+    pub written: Written,
+    /// The user's own records' keys are not in here; see [`Deleted::recompare`].
+    pub recompare: Vec<RecordKey>,
+}
+
+/// What an erasure removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Records, tombstones not counted.
+    pub records: u64,
+    /// Profile versions.
+    pub profiles: u64,
+    /// Other users' differences that had used a record of this user.
+    pub differences_of_others: u64,
+    /// Messages with the user's text or keys in the work queues, the log and the dead letters.
+    pub messages: u64,
+    /// See [`Deleted::recompare`].
+    pub recompare: Vec<RecordKey>,
+}
+
+/// A profile version as it stands in its bucket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredProfile {
+    pub profile: v1::Profile,
+    /// Revision in the bucket: for compare-and-swap.
+    pub kv_revision: u64,
+}
+
+/// The place of a user's profile, for whoever writes the next version. Read it **before** the
+/// records that the version rests on: an erasure in between then refuses the write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfileSlot {
+    /// The newest version; none before the first and after an erasure.
+    pub current: Option<v1::Profile>,
+    /// What [`crate::Store::put_profile`] expects; 0 where nothing was ever written.
+    pub kv_revision: u64,
+}
