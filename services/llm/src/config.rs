@@ -1,0 +1,145 @@
+//! The section `[llm]`, and from it to a running engine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::chat::{EngineError, LanguageModel};
+use crate::llama_cpp::{LlamaCpp, LlamaCppConfig};
+
+/// Which adapter serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineKind {
+    /// A GGUF file in this process, by llama.cpp.
+    #[default]
+    LlamaCpp,
+    /// A GGUF file or a model folder in this process, by mistralrs; a build with that feature.
+    Mistralrs,
+    /// A server that speaks OpenAI's chat completions.
+    Openai,
+}
+
+/// The language model. Section `[llm]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    pub engine: EngineKind,
+    /// In-process engines: the path of the model. `openai`: the name the server knows it by.
+    pub model: String,
+    /// Tokens one request may use, prompt and answer; never more than the model was made for.
+    pub context_tokens: u32,
+    /// Requests that run at once.
+    pub parallel: usize,
+    /// Requests that may wait; one more is refused as busy.
+    pub queue: usize,
+    /// Threads of an in-process engine; all cores by default.
+    pub threads: Option<usize>,
+    /// Layers of the model on the GPU, for `llama-cpp` built with one.
+    pub gpu_layers: u32,
+    /// `openai`: the address before `/chat/completions`, such as `http://127.0.0.1:8000/v1`.
+    pub base_url: Option<String>,
+    /// `openai`: the key itself. Rather use `api_key_file`.
+    pub api_key: Option<SecretString>,
+    /// `openai`: a file with the key and nothing else.
+    pub api_key_file: Option<PathBuf>,
+    /// Longest wait for a whole answer, queueing included.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            engine: EngineKind::default(),
+            model: String::new(),
+            context_tokens: 2048,
+            parallel: 4,
+            queue: 64,
+            threads: None,
+            gpu_layers: 0,
+            base_url: None,
+            api_key: None,
+            api_key_file: None,
+            timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+impl EngineConfig {
+    /// All that is wrong with it, each naming its key.
+    pub fn validate(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |ok: bool, fault: &str| {
+            if !ok {
+                faults.push(format!("llm.{fault}"));
+            }
+        };
+        let openai = self.engine == EngineKind::Openai;
+        check(!self.model.trim().is_empty(), "model: is empty");
+        check(
+            (256..=1_048_576).contains(&self.context_tokens),
+            "context_tokens: is not within 256 and 1048576",
+        );
+        check(
+            (1..=64).contains(&self.parallel),
+            "parallel: is not within 1 and 64",
+        );
+        check(self.queue <= 4096, "queue: is above 4096");
+        check(
+            self.threads.is_none_or(|threads| (1..=512).contains(&threads)),
+            "threads: is not within 1 and 512",
+        );
+        check(
+            (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&self.timeout),
+            "timeout: is not within 100 ms and 1 h",
+        );
+        let scheme = ["http://", "https://"];
+        match &self.base_url {
+            Some(url) => check(
+                scheme.iter().any(|scheme| url.starts_with(scheme)),
+                "base_url: is no http:// or https:// address",
+            ),
+            None => check(!openai, "base_url: is missing, and engine \"openai\" needs it"),
+        }
+        check(
+            self.api_key.is_none() || self.api_key_file.is_none(),
+            "api_key: is given, and llm.api_key_file too",
+        );
+        check(
+            cfg!(feature = "mistralrs") || self.engine != EngineKind::Mistralrs,
+            "engine: \"mistralrs\" is not in this build (cargo feature mistralrs)",
+        );
+        faults
+    }
+}
+
+/// Loads or connects what `config` names.
+///
+/// # Errors
+/// [`EngineError::Invalid`] with every fault of [`EngineConfig::validate`], and what the adapter
+/// says: [`EngineError::Load`] for a model file, [`EngineError::Unavailable`] for a server.
+pub async fn load(config: &EngineConfig) -> Result<Arc<dyn LanguageModel>, EngineError> {
+    let faults = config.validate();
+    if !faults.is_empty() {
+        return Err(EngineError::Invalid(faults.join("; ")));
+    }
+    match config.engine {
+        EngineKind::LlamaCpp => {
+            let config = LlamaCppConfig::from(config);
+            let loaded = tokio::task::spawn_blocking(move || LlamaCpp::load(config)).await;
+            let model = loaded.map_err(|error| EngineError::Died(error.to_string()))??;
+            Ok(model)
+        }
+        EngineKind::Openai => Ok(Arc::new(crate::openai::OpenAi::new(config)?)),
+        #[cfg(feature = "mistralrs")]
+        EngineKind::Mistralrs => Ok(Arc::new(crate::mistral::Mistral::load(config).await?)),
+        #[cfg(not(feature = "mistralrs"))]
+        EngineKind::Mistralrs => Err(EngineError::Invalid(
+            "llm.engine: \"mistralrs\" is not in this build (cargo feature mistralrs)".into(),
+        )),
+    }
+}
