@@ -7,11 +7,38 @@
 //! | retry, timeout, panic | NAK with a jittered delay; on the last attempt a dead-letter copy, then Term |
 //! | undecodable, reject | dead-letter copy, then Term, on the first delivery |
 //! | fatal | NAK with a delay, readiness off, drain, exit 1 |
+//! | an output cannot be stored | wait, then NAK with a delay: backpressure, not the input's fault |
 //! | the dead-letter copy fails | NAK with a delay; nothing is ever Termed without a stored copy |
 //! | delivered too often (a message that kills the process) | checked before the handler runs: dead-letter copy, then Term |
 
+pub mod admin;
+pub mod config;
+mod dead_letter;
 pub mod error;
+pub mod health;
+mod heartbeat;
+pub mod metrics;
+pub mod nats;
+mod process;
+mod publish;
+mod pull;
+mod service;
+pub mod settle;
+pub mod shutdown;
 pub mod stage;
+pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod worker;
 
-pub use error::{Classify, Reason, StageError};
+pub use config::{
+    AdminConfig, Common, ConfigError, Faults, NatsConfig, Secret, ServiceConfig, ShutdownConfig,
+    Sources, TelemetryConfig, Validate, WorkerConfig,
+};
+pub use dead_letter::DeadLetter;
+pub use error::{BoxError, Classify, Reason, StageError};
+pub use health::{Health, HealthCheck};
+pub use service::{RunError, Service, install_tls_provider, key_and_value, main_with};
+pub use shutdown::Shutdown;
 pub use stage::{Context, Emit, Outcome, Schedule, Stage};
+pub use worker::{StageSpec, run_stage};

@@ -1,0 +1,291 @@
+//! The sections that every service has, and the worker's.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{Faults, Secret, Validate};
+use crate::settle::Policy;
+
+/// The sections that [`crate::main_with`] itself needs; they are named `nats`, `admin`, `telemetry`
+/// and `shutdown` in every service's configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Common<'a> {
+    pub nats: &'a NatsConfig,
+    pub admin: &'a AdminConfig,
+    pub telemetry: &'a TelemetryConfig,
+    pub shutdown: &'a ShutdownConfig,
+}
+
+impl Common<'_> {
+    /// Checks them all, under their names.
+    pub fn validate(&self, faults: &mut Faults) {
+        faults.section("nats", self.nats);
+        faults.section("admin", self.admin);
+        faults.section("telemetry", self.telemetry);
+        faults.section("shutdown", self.shutdown);
+    }
+}
+
+/// A whole service's configuration.
+pub trait ServiceConfig:
+    Serialize + DeserializeOwned + Default + Validate + Send + 'static
+{
+    /// The sections every service has.
+    fn common(&self) -> Common<'_>;
+}
+
+/// `[nats]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsConfig {
+    /// One or more servers, separated by commas.
+    pub url: String,
+    /// A `.creds` file.
+    pub credentials: Option<PathBuf>,
+    /// User name, with `password`.
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    pub token: Option<Secret>,
+    /// Certificate authority in PEM, beside those of the system.
+    pub root_certificate: Option<PathBuf>,
+    /// Refuse a server without TLS.
+    pub require_tls: bool,
+    /// Prefix of private inboxes, for a user who may subscribe to nothing else.
+    pub inbox_prefix: Option<String>,
+    /// Longest wait for a reply of the server.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".to_owned(),
+            credentials: None,
+            user: None,
+            password: None,
+            token: None,
+            root_certificate: None,
+            require_tls: false,
+            inbox_prefix: None,
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Validate for NatsConfig {
+    fn validate(&self, faults: &mut Faults) {
+        if let Err(error) = crate::nats::addresses(&self.url) {
+            faults.add("url", error);
+        }
+        for (key, path) in [
+            ("credentials", &self.credentials),
+            ("root_certificate", &self.root_certificate),
+        ] {
+            if let Some(path) = path.as_ref().filter(|path| !path.is_file()) {
+                faults.add(key, format_args!("no such file: {}", path.display()));
+            }
+        }
+        faults.require(
+            self.user.is_some() == self.password.is_some(),
+            "password",
+            "user and password go together",
+        );
+        let ways = [
+            self.credentials.is_some(),
+            self.user.is_some(),
+            self.token.is_some(),
+        ];
+        faults.require(
+            ways.iter().filter(|set| **set).count() <= 1,
+            "credentials",
+            "give one of credentials, user and token",
+        );
+        not_zero(faults, "request_timeout", self.request_timeout);
+    }
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Address of `/livez`, `/readyz` and `/metrics`; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
+        }
+    }
+}
+
+impl Validate for AdminConfig {
+    fn validate(&self, _faults: &mut Faults) {}
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// `text` or `json`, on the standard error stream.
+    pub log: LogFormat,
+    /// What is logged, as in `info,foil_runtime=debug`.
+    pub level: String,
+    /// OTLP over gRPC, as in `http://collector:4317`; nothing is exported without it.
+    pub otlp_endpoint: Option<String>,
+    /// Share of new traces that are recorded, 0 to 1; a parent's decision goes before.
+    pub sampling: f64,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            log: LogFormat::Text,
+            level: "info".to_owned(),
+            otlp_endpoint: None,
+            sampling: 0.1,
+        }
+    }
+}
+
+impl Validate for TelemetryConfig {
+    fn validate(&self, faults: &mut Faults) {
+        if let Err(error) = self.level.parse::<tracing_subscriber::filter::EnvFilter>() {
+            faults.add("level", error);
+        }
+        faults.require(
+            (0.0..=1.0).contains(&self.sampling),
+            "sampling",
+            "must be between 0 and 1",
+        );
+        let endpoint = self.otlp_endpoint.as_deref().unwrap_or("http://");
+        faults.require(
+            endpoint.starts_with("http://") || endpoint.starts_with("https://"),
+            "otlp_endpoint",
+            "must begin with http:// or https://",
+        );
+    }
+}
+
+/// `[shutdown]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownConfig {
+    /// From the signal to the end of the process.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Validate for ShutdownConfig {
+    fn validate(&self, faults: &mut Faults) {
+        not_zero(faults, "deadline", self.deadline);
+    }
+}
+
+/// How one stage's worker behaves: its section is `worker` in the stage's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkerConfig {
+    /// Inputs worked on at once.
+    pub permits: usize,
+    /// Longest time for one attempt's handler.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Deliveries of one input before it is dead-lettered. The consumer's own limit must be higher.
+    pub max_deliveries: u64,
+    /// Delay before the second attempt; doubles from there.
+    #[serde(with = "humantime_serde")]
+    pub backoff_base: Duration,
+    #[serde(with = "humantime_serde")]
+    pub backoff_cap: Duration,
+    /// How long one pull request waits at the server.
+    #[serde(with = "humantime_serde")]
+    pub pull_expiry: Duration,
+    /// Longest wait for one ack of the server.
+    #[serde(with = "humantime_serde")]
+    pub publish_timeout: Duration,
+    /// How long finished work waits for a full or absent stream before the input is given back.
+    #[serde(with = "humantime_serde")]
+    pub publish_patience: Duration,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            permits: 8,
+            timeout: Duration::from_secs(60),
+            max_deliveries: 5,
+            backoff_base: Duration::from_secs(1),
+            backoff_cap: Duration::from_secs(60),
+            pull_expiry: Duration::from_secs(30),
+            publish_timeout: Duration::from_secs(10),
+            publish_patience: Duration::from_secs(30),
+        }
+    }
+}
+
+impl WorkerConfig {
+    /// The part that settlement needs.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            max_deliveries: self.max_deliveries,
+            backoff_base: self.backoff_base,
+            backoff_cap: self.backoff_cap,
+        }
+    }
+}
+
+impl Validate for WorkerConfig {
+    fn validate(&self, faults: &mut Faults) {
+        faults.require(
+            (1..=4096).contains(&self.permits),
+            "permits",
+            "must be between 1 and 4096",
+        );
+        faults.require(
+            self.max_deliveries >= 1,
+            "max_deliveries",
+            "must be at least 1",
+        );
+        not_zero(faults, "timeout", self.timeout);
+        not_zero(faults, "publish_timeout", self.publish_timeout);
+        faults.require(
+            self.pull_expiry >= Duration::from_secs(1),
+            "pull_expiry",
+            "must be at least 1s",
+        );
+        faults.require(
+            self.backoff_base <= self.backoff_cap,
+            "backoff_base",
+            "must not exceed backoff_cap",
+        );
+        not_zero(faults, "backoff_base", self.backoff_base);
+    }
+}
+
+fn not_zero(faults: &mut Faults, key: &str, value: Duration) {
+    faults.require(!value.is_zero(), key, "must be longer than 0s");
+}

@@ -1,0 +1,177 @@
+//! Named checks behind `/readyz`. The worker pulls only while all of its own are up, so that an
+//! outage of what it needs costs waiting, not attempts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+/// The checks of a process; clones share them.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// The stage whose checks are registered through this handle; none: the whole process's.
+    scope: Option<Arc<str>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    checks: Mutex<BTreeMap<String, Check>>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Check {
+    scope: Option<Arc<str>>,
+    up: bool,
+}
+
+/// Sets one check.
+#[derive(Clone, Debug)]
+pub struct HealthCheck {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Health {
+    /// No checks yet: ready.
+    pub fn new() -> Self {
+        Self {
+            scope: None,
+            shared: Arc::new(Shared {
+                checks: Mutex::new(BTreeMap::new()),
+                changed: watch::Sender::new(()),
+            }),
+        }
+    }
+
+    /// The same checks; those registered through the result belong to `stage` and are named
+    /// `stage.name`.
+    #[must_use]
+    pub fn scoped(&self, stage: &str) -> Self {
+        Self {
+            scope: Some(stage.into()),
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Adds a check, down until it is set. An existing one of that name is taken over as it is.
+    pub fn register(&self, name: &str) -> HealthCheck {
+        let name = match &self.scope {
+            Some(scope) => format!("{scope}.{name}"),
+            None => name.to_owned(),
+        };
+        let scope = self.scope.clone();
+        self.shared
+            .lock()
+            .entry(name.clone())
+            .or_insert(Check { scope, up: false });
+        self.shared.changed.send_replace(());
+        HealthCheck {
+            name,
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Every check by name.
+    pub fn checks(&self) -> BTreeMap<String, bool> {
+        let checks = self.shared.lock();
+        checks.iter().map(|(k, v)| (k.clone(), v.up)).collect()
+    }
+
+    /// Whether every check is up.
+    pub fn ready(&self) -> bool {
+        self.shared.lock().values().all(|check| check.up)
+    }
+
+    /// The first check that is down of those that concern this scope: its own and the process's.
+    /// `except` is left out.
+    pub fn first_down(&self, except: &HealthCheck) -> Option<String> {
+        let checks = self.shared.lock();
+        let mut concerned = checks.iter().filter(|(name, check)| {
+            **name != except.name && (check.scope.is_none() || check.scope == self.scope)
+        });
+        concerned
+            .find(|(_, check)| !check.up)
+            .map(|(name, _)| name.clone())
+    }
+
+    /// Told of every change.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
+    }
+}
+
+impl HealthCheck {
+    /// Up or down.
+    pub fn set(&self, up: bool) {
+        let mut checks = self.shared.lock();
+        let Some(check) = checks.get_mut(&self.name) else {
+            return;
+        };
+        if check.up != up {
+            check.up = up;
+            drop(checks);
+            self.shared.changed.send_replace(());
+        }
+    }
+
+    /// Whether it is up.
+    pub fn is_up(&self) -> bool {
+        self.shared
+            .lock()
+            .get(&self.name)
+            .is_some_and(|check| check.up)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Check>> {
+        // Every critical section is a single map operation: no half-done state behind a panic.
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_waits_for_its_own_and_the_process_checks_only() {
+        let health = Health::new();
+        let nats = health.register("nats");
+        let (embedder, selector) = (health.scoped("embedder"), health.scoped("selector"));
+        let bound = embedder.register("consumer");
+        let model = embedder.register("model");
+        selector.register("consumer");
+        nats.set(true);
+        assert_eq!(
+            embedder.first_down(&bound).as_deref(),
+            Some("embedder.model")
+        );
+        model.set(true);
+        assert_eq!(embedder.first_down(&bound), None);
+        nats.set(false);
+        assert_eq!(embedder.first_down(&bound).as_deref(), Some("nats"));
+        assert!(!health.ready());
+        assert_eq!(health.checks().len(), 4);
+    }
+
+    #[test]
+    fn a_change_is_told_once() {
+        let health = Health::new();
+        let check = health.register("nats");
+        let mut watch = health.watch();
+        check.set(true);
+        assert!(watch.has_changed().expect("health is alive"));
+        watch.mark_unchanged();
+        check.set(true);
+        assert!(!watch.has_changed().expect("health is alive"));
+    }
+}

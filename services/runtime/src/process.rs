@@ -1,0 +1,399 @@
+//! One input, top to bottom.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_nats::jetstream::context::Context as JetStream;
+use async_nats::jetstream::{AckKind, message};
+use async_nats::{Client, HeaderMap, Message, Request, Subject};
+use bytes::Bytes;
+use futures::FutureExt;
+use tracing::Instrument;
+
+use crate::config::WorkerConfig;
+use crate::dead_letter::{DeadLetter, one_line, tenant_of};
+use crate::error::{BoxError, Reason, StageError};
+use crate::heartbeat::Heartbeat;
+use crate::metrics::StageMetrics;
+use crate::publish::{PublishFault, pass_trace_on, prepare, prepare_one, store_all};
+use crate::settle::{Attempt, Settlement, settle};
+use crate::shutdown::Shutdown;
+use crate::stage::{Context, Outcome, Stage};
+use crate::telemetry;
+use crate::worker::StageSpec;
+
+/// What all inputs of a worker share.
+pub(crate) struct Desk<S> {
+    pub(crate) stage: Arc<S>,
+    pub(crate) spec: StageSpec,
+    pub(crate) config: WorkerConfig,
+    pub(crate) client: Client,
+    pub(crate) jetstream: JetStream,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) metrics: StageMetrics,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) shared: Arc<Shared>,
+    /// The consumer's filter: as a destination's name it is of low cardinality.
+    pub(crate) template: String,
+}
+
+/// What outlives a lost consumer.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) fatal: OnceLock<BoxError>,
+    excused: Excused,
+}
+
+/// Deliveries that failed for no fault of the input, by stream sequence: they do not count towards
+/// the limit, or a full stream downstream would empty this one into the dead letters.
+#[derive(Default)]
+struct Excused(Mutex<BTreeMap<u64, u64>>);
+
+/// More are forgotten, oldest first.
+const EXCUSED_MAX: usize = 8192;
+
+impl Excused {
+    fn map(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, sequence: u64) -> u64 {
+        self.map().get(&sequence).copied().unwrap_or(0)
+    }
+
+    fn add(&self, sequence: u64) {
+        let mut map = self.map();
+        *map.entry(sequence).or_insert(0) += 1;
+        if map.len() > EXCUSED_MAX {
+            map.pop_first();
+        }
+    }
+
+    fn forget(&self, sequence: u64) {
+        self.map().remove(&sequence);
+    }
+}
+
+/// An input as it was delivered.
+struct Delivery {
+    subject: Subject,
+    reply: Subject,
+    headers: HeaderMap,
+    payload: Bytes,
+    stream_sequence: u64,
+    /// From 1, excused ones left out.
+    delivered: u64,
+    published_at: SystemTime,
+}
+
+/// How an attempt ended, and the error behind it.
+struct Verdict {
+    attempt: Attempt,
+    error: Option<BoxError>,
+}
+
+impl From<Attempt> for Verdict {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            attempt,
+            error: None,
+        }
+    }
+}
+
+/// Works on one input and settles it. True when the drain cut it.
+pub(crate) async fn process<S: Stage>(desk: Arc<Desk<S>>, message: Message) -> bool {
+    let Some(delivery) = desk.delivery(message) else {
+        return false;
+    };
+    let started = Instant::now();
+    let _hold = desk
+        .heartbeat
+        .hold(delivery.reply.clone(), delivery.stream_sequence);
+    desk.metrics.started(delivery.delivered > 1);
+    let span = desk.span(&delivery);
+    async {
+        let verdict = desk.attempt(&delivery).await;
+        let attempt = verdict.attempt;
+        desk.settle(&delivery, verdict).await;
+        desk.metrics.settled(attempt, started.elapsed());
+        tracing::Span::current().record("outcome", attempt.outcome());
+        attempt == Attempt::Cut
+    }
+    .instrument(span)
+    .await
+}
+
+/// Gives an input back, to be delivered at once to another.
+pub(crate) async fn give_back(client: &Client, message: Message) {
+    if let Some(reply) = message.reply
+        && let Err(error) = client.publish(reply, AckKind::Nak(None).into()).await
+    {
+        tracing::warn!(%error, "an input was not given back: it waits for the ack wait");
+    }
+}
+
+impl<S: Stage> Desk<S> {
+    fn delivery(&self, message: Message) -> Option<Delivery> {
+        let message = message::Message {
+            message,
+            context: self.jetstream.clone(),
+        };
+        let (stream_sequence, delivered, published_at) = match message.info() {
+            Ok(info) => (
+                info.stream_sequence,
+                u64::try_from(info.delivered).unwrap_or(1),
+                SystemTime::from(info.published),
+            ),
+            Err(error) => {
+                tracing::error!(%error, "a message that no stream delivered: left alone");
+                return None;
+            }
+        };
+        let message = message.message;
+        let excused = self.shared.excused.count(stream_sequence);
+        Some(Delivery {
+            subject: message.subject,
+            reply: message.reply?,
+            headers: message.headers.unwrap_or_default(),
+            payload: message.payload,
+            stream_sequence,
+            delivered: delivered.saturating_sub(excused).max(1),
+            published_at,
+        })
+    }
+
+    fn span(&self, delivery: &Delivery) -> tracing::Span {
+        use tracing_opentelemetry::OpenTelemetrySpanExt;
+        let stage = self.spec.name;
+        let span = tracing::info_span!(
+            "process",
+            otel.name = %format_args!("{stage} process"),
+            otel.kind = "consumer",
+            messaging.system = "nats",
+            messaging.operation.name = "process",
+            messaging.operation.type = "process",
+            messaging.destination.name = %self.template,
+            messaging.consumer.group.name = self.spec.consumer,
+            messaging.message.body.size = delivery.payload.len(),
+            stage,
+            stream_sequence = delivery.stream_sequence,
+            delivered = delivery.delivered,
+            outcome = tracing::field::Empty,
+            trace_id = tracing::field::Empty,
+        );
+        // Fails only without a tracer in this process, and then there is no parent to set.
+        let _ = span.set_parent(telemetry::extract(&delivery.headers));
+        if let Some(id) = span.in_scope(telemetry::current_trace_id) {
+            // Every log line of this input then shows it.
+            span.record("trace_id", id);
+        }
+        span
+    }
+
+    async fn attempt(&self, delivery: &Delivery) -> Verdict {
+        if delivery.delivered > self.config.max_deliveries {
+            let error = format!(
+                "delivered {} times without a verdict: it kills or hangs the process",
+                delivery.delivered - 1
+            );
+            return Verdict {
+                attempt: Attempt::Poison,
+                error: Some(error.into()),
+            };
+        }
+        let input = match <S::Input as prost::Message>::decode(delivery.payload.clone()) {
+            Ok(input) => input,
+            Err(error) => {
+                return Verdict {
+                    attempt: Attempt::Rejected(Reason::Undecodable),
+                    error: Some(error.into()),
+                };
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shutdown.cut() => Attempt::Cut.into(),
+            verdict = self.work(delivery, input) => verdict,
+        }
+    }
+
+    async fn work(&self, delivery: &Delivery, input: S::Input) -> Verdict {
+        let cx = Context {
+            subject: delivery.subject.to_string(),
+            stream_sequence: delivery.stream_sequence,
+            delivered: delivery.delivered,
+            last_attempt: delivery.delivered >= self.config.max_deliveries,
+            published_at: delivery.published_at,
+            headers: delivery.headers.clone(),
+            timeout: self.config.timeout,
+            client: self.client.clone(),
+        };
+        // The call itself may panic too, before there is a future.
+        let handled =
+            AssertUnwindSafe(async { self.stage.handle(input, &cx).await }).catch_unwind();
+        let emits = match tokio::time::timeout(self.config.timeout, handled).await {
+            Err(_) => {
+                let error = format!("no verdict within {:?}", self.config.timeout);
+                return Verdict {
+                    attempt: Attempt::TimedOut,
+                    error: Some(error.into()),
+                };
+            }
+            Ok(Err(panic)) => return panicked(panic.as_ref()),
+            Ok(Ok(Err(error))) => return failed(error),
+            Ok(Ok(Ok(Outcome::Skip(why)))) => return Attempt::Skipped(why).into(),
+            Ok(Ok(Ok(Outcome::Emit(emits)))) => emits,
+        };
+        let count = emits.len() as u64;
+        let id_stem = format!(
+            "{}.{}.{}",
+            self.spec.name, self.spec.stream, delivery.stream_sequence
+        );
+        let stored = match prepare(emits, &id_stem, &cx) {
+            Ok(outgoing) => {
+                store_all(&self.jetstream, &outgoing, self.config.publish_patience).await
+            }
+            Err(fault) => Err(fault),
+        };
+        match stored {
+            Ok(()) => {
+                self.metrics.published(count);
+                Attempt::Done.into()
+            }
+            Err(fault) => Verdict {
+                attempt: match fault {
+                    PublishFault::Unpublishable { .. } => Attempt::Rejected(Reason::BadOutput),
+                    PublishFault::NotStored { .. } => Attempt::NotStored,
+                },
+                error: Some(fault.into()),
+            },
+        }
+    }
+
+    async fn settle(&self, delivery: &Delivery, verdict: Verdict) {
+        let policy = self.config.policy();
+        let jitter = rand::random::<f64>();
+        let error = verdict
+            .error
+            .as_deref()
+            .map(|error| one_line(error))
+            .unwrap_or_default();
+        if verdict.attempt == Attempt::NotStored {
+            self.shared.excused.add(delivery.stream_sequence);
+        }
+        let outcome = verdict.attempt.outcome();
+        match settle(verdict.attempt, delivery.delivered, &policy, jitter) {
+            Settlement::Ack => self.confirm(delivery, Bytes::from_static(b"+ACK")).await,
+            Settlement::Nak(delay) => {
+                tracing::warn!(outcome, error, ?delay, "given back");
+                self.nak(delivery, delay).await;
+            }
+            Settlement::Dead(reason) => match self.bury(delivery, reason, error.clone()).await {
+                Ok(()) => {
+                    tracing::error!(outcome, reason = reason.as_str(), error, "dead-lettered");
+                    self.metrics.dead(reason.as_str());
+                    let term = format!("+TERM {}", reason.as_str());
+                    self.confirm(delivery, term.into()).await;
+                }
+                Err(fault) => {
+                    tracing::warn!(outcome, error, %fault, "no dead-letter copy: given back");
+                    self.nak(delivery, policy.backoff(delivery.delivered, jitter))
+                        .await;
+                }
+            },
+            Settlement::NakAndStop(delay) => {
+                tracing::error!(error, "this process cannot serve");
+                self.nak(delivery, delay).await;
+                let cause = verdict.error.unwrap_or_else(|| "fatal".into());
+                // Of several causes the first one is told.
+                let _ = self.shared.fatal.set(cause);
+                self.shutdown.trigger();
+            }
+        }
+    }
+
+    async fn bury(
+        &self,
+        delivery: &Delivery,
+        reason: Reason,
+        error: String,
+    ) -> Result<(), BoxError> {
+        let letter = DeadLetter {
+            stage: self.spec.name,
+            stream: self.spec.stream.to_owned(),
+            stream_sequence: delivery.stream_sequence,
+            subject: delivery.subject.to_string(),
+            tenant: tenant_of(&delivery.subject),
+            deliveries: delivery.delivered,
+            reason,
+            error,
+            headers: delivery.headers.clone(),
+            payload: delivery.payload.clone(),
+        };
+        let mut outgoing = vec![letter.outgoing()];
+        if let Some(emit) = self.spec.dead_event.and_then(|event| event(&letter)) {
+            let id = format!("dead-event.{}.{}", letter.stream, letter.stream_sequence);
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let now_ms = now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+            outgoing.push(prepare_one(emit, id, now_ms, &delivery.headers)?);
+        }
+        // The copy shows where in the trace it was given up.
+        pass_trace_on(&delivery.headers, &mut outgoing[0].headers);
+        // No patience: the input is kept by its stream, and there is a next delivery.
+        Ok(store_all(&self.jetstream, &outgoing, Duration::ZERO).await?)
+    }
+
+    async fn nak(&self, delivery: &Delivery, delay: Duration) {
+        let nak = AckKind::Nak((!delay.is_zero()).then_some(delay));
+        if let Err(error) = self
+            .client
+            .publish(delivery.reply.clone(), nak.into())
+            .await
+        {
+            tracing::warn!(%error, "an input was not given back: it waits for the ack wait");
+        }
+    }
+
+    /// Settles for good, and waits for the server's word. Without it the input comes again, and the
+    /// stage, being level-triggered, finds nothing left to do.
+    async fn confirm(&self, delivery: &Delivery, kind: Bytes) {
+        let request = Request::new()
+            .payload(kind)
+            .timeout(Some(self.config.publish_timeout));
+        match self
+            .client
+            .send_request(delivery.reply.clone(), request)
+            .await
+        {
+            Ok(_) => self.shared.excused.forget(delivery.stream_sequence),
+            Err(error) => {
+                tracing::warn!(%error, "settlement not confirmed: may be delivered again")
+            }
+        }
+    }
+}
+
+fn failed(error: StageError) -> Verdict {
+    let (attempt, cause) = match error {
+        StageError::Retry { after, cause } => (Attempt::Retry { after }, cause),
+        StageError::Reject { reason, cause } => (Attempt::Rejected(reason), cause),
+        StageError::Fatal { cause } => (Attempt::Fatal, cause),
+    };
+    Verdict {
+        attempt,
+        error: Some(cause),
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Verdict {
+    // Only a literal text: a formatted one may quote a user.
+    let text = panic.downcast_ref::<&'static str>().copied();
+    let error = format!("the handler panicked: {}", text.unwrap_or("see the log"));
+    Verdict {
+        attempt: Attempt::Panicked,
+        error: Some(error.into()),
+    }
+}

@@ -1,0 +1,345 @@
+//! The loop of one stage: a permit before every pull, and no end but the shutdown.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::Message;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::context::ContextBuilder;
+use tokio::task::JoinSet;
+
+use crate::config::WorkerConfig;
+use crate::dead_letter::DeadLetter;
+use crate::error::BoxError;
+use crate::health::HealthCheck;
+use crate::heartbeat::Heartbeat;
+use crate::metrics::StageMetrics;
+use crate::process::{Desk, Shared, give_back, process};
+use crate::pull::{Pulled, Puller};
+use crate::service::{RunError, Service};
+use crate::shutdown::Shutdown;
+use crate::stage::{Emit, Stage};
+
+/// Failed pulls in a row before readiness goes off.
+const FAILURES_TOLERATED: u32 = 3;
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often lost pull requests and reconnects are looked for.
+const MAINTENANCE: Duration = Duration::from_millis(500);
+/// A withdrawn pull is answered within a round trip.
+const WITHDRAWAL: Duration = Duration::from_secs(2);
+
+/// What a stage reads, and what its dead letters say.
+#[derive(Clone, Copy, Debug)]
+pub struct StageSpec {
+    /// As in `names::stage`.
+    pub name: &'static str,
+    /// Input stream.
+    pub stream: &'static str,
+    /// Durable consumer, made by `foil provision`.
+    pub consumer: &'static str,
+    /// An event to publish behind a dead letter.
+    pub dead_event: Option<fn(&DeadLetter) -> Option<Emit>>,
+}
+
+impl StageSpec {
+    /// The consumer carries the stage's name.
+    pub fn new(name: &'static str, stream: &'static str) -> Self {
+        Self {
+            name,
+            stream,
+            consumer: name,
+            dead_event: None,
+        }
+    }
+
+    /// The same with an event behind every dead letter.
+    #[must_use]
+    pub fn with_dead_event(mut self, event: fn(&DeadLetter) -> Option<Emit>) -> Self {
+        self.dead_event = Some(event);
+        self
+    }
+}
+
+/// Runs a stage until the shutdown, through outages of the server and absence of the consumer.
+///
+/// # Errors
+/// [`RunError::Fatal`] when the stage cannot serve; [`RunError::DeadlinePassed`] when inputs were
+/// given back unfinished because the drain took too long.
+pub async fn run_stage<S: Stage>(
+    stage: Arc<S>,
+    spec: StageSpec,
+    config: WorkerConfig,
+    service: &Service,
+) -> Result<(), RunError> {
+    let service = service.stage(spec.name);
+    let check = service.health.register("consumer");
+    let mut worker = Worker {
+        stage,
+        spec,
+        config,
+        shutdown: service.shutdown.child(),
+        check,
+        metrics: StageMetrics::new(spec.name),
+        shared: Arc::default(),
+        tasks: JoinSet::new(),
+        cut: 0,
+        failures: 0,
+        waiting_for: None,
+        service,
+    };
+    while let Some((desk, puller)) = worker.bind().await {
+        if let Some(puller) = worker.serve(desk, puller).await {
+            worker.withdraw(puller).await;
+            break;
+        }
+    }
+    worker.drain().await
+}
+
+struct Worker<S> {
+    stage: Arc<S>,
+    spec: StageSpec,
+    config: WorkerConfig,
+    service: Service,
+    /// This worker's own: a fatal error stops it alone.
+    shutdown: Shutdown,
+    check: HealthCheck,
+    metrics: StageMetrics,
+    shared: Arc<Shared>,
+    tasks: JoinSet<bool>,
+    cut: usize,
+    failures: u32,
+    waiting_for: Option<String>,
+}
+
+impl<S: Stage> Worker<S> {
+    /// Finds the consumer, however long it takes. None: the shutdown came first.
+    async fn bind(&mut self) -> Option<(Arc<Desk<S>>, Puller)> {
+        let jetstream = ContextBuilder::new()
+            .timeout(self.config.publish_timeout)
+            .ack_timeout(self.config.publish_timeout)
+            .build(self.service.nats.clone());
+        let (stream, consumer) = (self.spec.stream, self.spec.consumer);
+        while !self.shutdown.is_triggered() {
+            let found = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return None,
+                // Asks for the consumer only: a worker may not read the stream's own state.
+                found = jetstream.get_consumer_from_stream(consumer, stream) => found,
+            };
+            let result = match found {
+                Ok(consumer) => self.desk(&jetstream, consumer).await,
+                Err(error) => Err(error.into()),
+            };
+            match result {
+                Ok(bound) => {
+                    self.check.set(self.failures < FAILURES_TOLERATED);
+                    return Some(bound);
+                }
+                Err(error) => {
+                    self.check.set(false);
+                    let hint = "is the server up, and was `foil provision` run?";
+                    self.fail(&format!(
+                        "consumer {consumer} of stream {stream}: {error}; {hint}"
+                    ))
+                    .await;
+                }
+            }
+        }
+        None
+    }
+
+    async fn desk(
+        &self,
+        jetstream: &async_nats::jetstream::Context,
+        consumer: PullConsumer,
+    ) -> Result<(Arc<Desk<S>>, Puller), BoxError> {
+        let settings = consumer.cached_info().config.clone();
+        let allowed = settings.max_deliver;
+        if allowed > 0 && u64::try_from(allowed).is_ok_and(|n| n <= self.config.max_deliveries) {
+            tracing::warn!(
+                stage = self.spec.name,
+                consumer = allowed,
+                worker = self.config.max_deliveries,
+                "the consumer's max_deliver must be higher than the worker's max_deliveries: a \
+                 message that kills the process will stay in the stream, delivered to nobody"
+            );
+        }
+        // Twice the publishing: its patience, and one attempt that began just before its end.
+        let ceiling =
+            self.config.timeout + self.config.publish_patience + self.config.publish_timeout * 2;
+        let client = self.service.nats.clone();
+        let puller = Puller::open(client.clone(), consumer, self.config.pull_expiry).await?;
+        let heartbeat = Heartbeat::start(client.clone(), settings.ack_wait, ceiling);
+        let desk = Desk {
+            stage: self.stage.clone(),
+            spec: self.spec,
+            config: self.config.clone(),
+            client,
+            jetstream: jetstream.clone(),
+            heartbeat,
+            metrics: self.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+            shared: self.shared.clone(),
+            template: settings.filter_subject,
+        };
+        tracing::info!(
+            stage = self.spec.name,
+            permits = self.config.permits,
+            "pulling"
+        );
+        Ok((Arc::new(desk), puller))
+    }
+
+    /// Pulls and hands out. Gives the puller back on shutdown; none when the consumer was lost.
+    async fn serve(&mut self, desk: Arc<Desk<S>>, mut puller: Puller) -> Option<Puller> {
+        let mut maintenance = tokio::time::interval(MAINTENANCE);
+        maintenance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut health = self.service.health.watch();
+        loop {
+            if let Err(error) = self.pull(&mut puller).await {
+                self.fail(&error.to_string()).await;
+                return None;
+            }
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Some(puller),
+                Some(done) = self.tasks.join_next() => self.reap(done),
+                pulled = puller.next() => match pulled {
+                    Pulled::Input(message) => {
+                        self.succeed();
+                        self.hand_out(&desk, message);
+                    }
+                    Pulled::Expired => self.succeed(),
+                    Pulled::Refused(words) => {
+                        self.fail(&format!("pull refused: {words}")).await;
+                        return None;
+                    }
+                    Pulled::Closed => {
+                        self.fail("the connection's client is gone").await;
+                        return None;
+                    }
+                },
+                _ = maintenance.tick() => match puller.maintain().await {
+                    Ok(inputs) => {
+                        for message in inputs {
+                            self.hand_out(&desk, message);
+                        }
+                    }
+                    Err(error) => {
+                        self.fail(&error.to_string()).await;
+                        return None;
+                    }
+                },
+                // The sender lives in `self`.
+                _ = health.changed() => {}
+            }
+        }
+    }
+
+    /// Asks for as many inputs as there are free permits. Under load it waits until half of them
+    /// are free, so that requests come in batches; with nothing on its way it asks for any.
+    async fn pull(&mut self, puller: &mut Puller) -> Result<(), BoxError> {
+        let permits = self.config.permits;
+        let reserved = puller.reserved();
+        let free = permits.saturating_sub(self.tasks.len() + reserved);
+        let worthwhile = free > 0 && (reserved == 0 || free * 2 >= permits);
+        if !worthwhile || self.must_wait() {
+            return Ok(());
+        }
+        puller.request(free).await
+    }
+
+    /// Whether something that this stage needs is down. Pulling then would only burn attempts.
+    fn must_wait(&mut self) -> bool {
+        let down = self.service.health.first_down(&self.check);
+        if down != self.waiting_for {
+            let stage = self.spec.name;
+            match &down {
+                Some(check) => tracing::warn!(stage, check, "not pulling: a check is down"),
+                None => tracing::info!(stage, "pulling again"),
+            }
+            self.waiting_for = down;
+        }
+        self.waiting_for.is_some()
+    }
+
+    fn hand_out(&mut self, desk: &Arc<Desk<S>>, message: Message) {
+        self.tasks.spawn(process(desk.clone(), message));
+    }
+
+    fn reap(&mut self, done: Result<bool, tokio::task::JoinError>) {
+        match done {
+            Ok(cut) => self.cut += usize::from(cut),
+            // Handlers' panics are caught where they happen.
+            Err(error) => tracing::error!(%error, "settling failed: the input will come again"),
+        }
+    }
+
+    fn succeed(&mut self) {
+        self.failures = 0;
+        self.check.set(true);
+    }
+
+    /// Notes a failure and pauses, longer from time to time.
+    async fn fail(&mut self, problem: &str) {
+        self.failures = self.failures.saturating_add(1);
+        self.metrics.pull_error();
+        if self.failures >= FAILURES_TOLERATED {
+            self.check.set(false);
+        }
+        let doublings = (self.failures - 1).min(8);
+        let pause = (PAUSE_FIRST * 2_u32.pow(doublings)).min(PAUSE_MAX);
+        tracing::warn!(stage = self.spec.name, problem, ?pause, "cannot pull");
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    async fn withdraw(&mut self, puller: Puller) {
+        self.check.set(false);
+        let limit = WITHDRAWAL.min(self.shutdown.remaining() / 4);
+        for message in puller.close(limit).await {
+            give_back(&self.service.nats, message).await;
+        }
+    }
+
+    /// Lets what runs finish, until the deadline.
+    async fn drain(mut self) -> Result<(), RunError> {
+        self.check.set(false);
+        let started = Instant::now();
+        let deadline = tokio::time::Instant::now() + self.shutdown.remaining();
+        let mut unfinished = 0;
+        loop {
+            match tokio::time::timeout_at(deadline, self.tasks.join_next()).await {
+                Ok(None) => break,
+                Ok(Some(done)) => self.reap(done),
+                Err(_) => {
+                    unfinished = self.tasks.len();
+                    self.tasks.abort_all();
+                    break;
+                }
+            }
+        }
+        // NAKs and acks may still be in the client's buffer.
+        let limit = self.shutdown.remaining().max(Duration::from_millis(100));
+        if !matches!(
+            tokio::time::timeout(limit, self.service.nats.flush()).await,
+            Ok(Ok(()))
+        ) {
+            tracing::warn!(stage = self.spec.name, "nats was not flushed");
+        }
+        let stage = self.spec.name;
+        tracing::info!(stage, took = ?started.elapsed(), unfinished, cut = self.cut, "drained");
+        let unfinished = unfinished + self.cut;
+        // No one else holds it any more but a task that was just aborted.
+        match Arc::into_inner(self.shared).and_then(|shared| shared.fatal.into_inner()) {
+            Some(cause) => Err(RunError::Fatal { stage, cause }),
+            None if unfinished > 0 => Err(RunError::DeadlinePassed { stage, unfinished }),
+            None => Ok(()),
+        }
+    }
+}
