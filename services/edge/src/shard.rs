@@ -1,0 +1,136 @@
+//! A collection at work: reads run side by side, writes go through one writer that shares a flush
+//! among all that wait.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use qdrant_edge::{EdgeShard, OperationError, OperationResult, UpdateOperation};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tonic::Status;
+
+use crate::convert::schema::VectorSpec;
+use crate::engine::Engine;
+use crate::error::status;
+use crate::limits;
+use crate::writer::{Write, Writer};
+
+/// Where the writer puts the engine and readers find it. Readers share it; the writer takes it for
+/// itself for each operation, so that a page of a scroll never shows half of one, and to reopen it.
+/// Empty after a failure until it is open again, and when closed.
+pub(crate) type Slot = RwLock<Option<Engine>>;
+
+/// A collection.
+pub(crate) struct Shard {
+    name: String,
+    spec: Option<VectorSpec>,
+    slot: Arc<Slot>,
+    reads: Semaphore,
+    /// None once closed.
+    queue: Mutex<Option<mpsc::Sender<Write>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Shard {
+    pub(crate) fn open(
+        name: &str,
+        spec: Option<VectorSpec>,
+        path: PathBuf,
+        free_bytes: u64,
+    ) -> OperationResult<Arc<Self>> {
+        let slot = Arc::new(RwLock::new(Some(Engine::open(&path)?)));
+        let (queue, writes) = mpsc::channel(limits::QUEUE);
+        let writer = Writer {
+            path,
+            slot: Arc::clone(&slot),
+            free_bytes,
+        };
+        let thread = std::thread::Builder::new()
+            .name("foil-edge-writer".to_owned())
+            .spawn(move || writer.run(writes))?;
+        Ok(Arc::new(Self {
+            name: name.to_owned(),
+            spec,
+            slot,
+            reads: Semaphore::new(limits::READS),
+            queue: Mutex::new(Some(queue)),
+            writer: Mutex::new(Some(thread)),
+        }))
+    }
+
+    pub(crate) fn spec(&self) -> Option<VectorSpec> {
+        self.spec
+    }
+
+    /// Answers once the operation is flushed to disk. `bytes`: its size on the wire.
+    pub(crate) async fn write(
+        &self,
+        operation: UpdateOperation,
+        bytes: usize,
+    ) -> Result<(), Status> {
+        let queue = lock(&self.queue).clone();
+        let queue = queue.ok_or_else(|| self.closed())?;
+        let (reply, answer) = oneshot::channel();
+        let write = Write {
+            operation,
+            bytes,
+            reply,
+        };
+        match queue.send_timeout(write, limits::QUEUE_WAIT).await {
+            Ok(()) => answer.await.map_err(|_| self.closed())?,
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(self.closed()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+                let most = limits::QUEUE;
+                let text = format!("queue: {most} writes to `{}` wait already", self.name);
+                Err(Status::resource_exhausted(text))
+            }
+        }
+    }
+
+    /// Runs a read beside others. What it sees changes in no way while it runs.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&EdgeShard) -> OperationResult<T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let _permit = self.reads.acquire().await.map_err(|_| self.closed())?;
+        let slot = Arc::clone(&self.slot);
+        let work = move || {
+            let engine = slot.read().unwrap_or_else(PoisonError::into_inner);
+            engine.as_ref().map(|engine| read(engine.shard()))
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Some(result)) => result.map_err(|error: OperationError| status(&error)),
+            Ok(None) => Err(self.closed()),
+            Err(_) => Err(Status::internal("the read failed inside the engine")),
+        }
+    }
+
+    /// Finishes the writes that wait, flushes and closes the files. Blocks meanwhile.
+    pub(crate) fn close(&self) {
+        drop(lock(&self.queue).take());
+        let writer = lock(&self.writer).take();
+        if let Some(Err(_)) = writer.map(JoinHandle::join) {
+            tracing::error!(collection = self.name, "the writer panicked");
+        }
+    }
+
+    fn closed(&self) -> Status {
+        Status::unavailable(format!("collection `{}` is closed", self.name))
+    }
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("name", &self.name).finish()
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bytes that can still be written below `path`.
+pub(crate) fn free_bytes(path: &Path) -> std::io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
