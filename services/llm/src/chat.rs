@@ -52,7 +52,39 @@ impl ChatRequest {
             schema: None,
         }
     }
+
+    /// What every adapter checks before anything else.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`], naming the field.
+    pub fn check(&self) -> Result<(), EngineError> {
+        let fault = if self.messages.is_empty() {
+            "messages: is empty"
+        } else if self.max_tokens == 0 {
+            "max_tokens: is 0"
+        } else if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            "temperature: is not a number from 0"
+        } else if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            "top_p: is not above 0 and at most 1"
+        } else if self.stop.len() > MAX_STOPS {
+            "stop: has more than 8 strings"
+        } else if self.stop.iter().any(String::is_empty) {
+            "stop: has an empty string"
+        } else if self
+            .schema
+            .as_ref()
+            .is_some_and(|schema| !schema.is_object())
+        {
+            "schema: is not a JSON object"
+        } else {
+            return Ok(());
+        };
+        Err(EngineError::Invalid(fault.into()))
+    }
 }
+
+/// Most [`ChatRequest::stop`] strings.
+const MAX_STOPS: usize = 8;
 
 /// Why the text ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +136,9 @@ pub enum EngineError {
     #[error("engine queue is full ({limit} requests)")]
     Busy { limit: usize },
     /// The prompt leaves no room: trim it. It will never work as it is.
-    #[error("prompt of {tokens} tokens and {max_tokens} to generate exceed the context of {context} tokens")]
+    #[error(
+        "prompt of {tokens} tokens and {max_tokens} to generate exceed the context of {context} tokens"
+    )]
     PromptTooLong {
         tokens: u32,
         max_tokens: u32,

@@ -90,7 +90,8 @@ impl EngineConfig {
         );
         check(self.queue <= 4096, "queue: is above 4096");
         check(
-            self.threads.is_none_or(|threads| (1..=512).contains(&threads)),
+            self.threads
+                .is_none_or(|threads| (1..=512).contains(&threads)),
             "threads: is not within 1 and 512",
         );
         check(
@@ -103,7 +104,10 @@ impl EngineConfig {
                 scheme.iter().any(|scheme| url.starts_with(scheme)),
                 "base_url: is no http:// or https:// address",
             ),
-            None => check(!openai, "base_url: is missing, and engine \"openai\" needs it"),
+            None => check(
+                !openai,
+                "base_url: is missing, and engine \"openai\" needs it",
+            ),
         }
         check(
             self.api_key.is_none() || self.api_key_file.is_none(),

@@ -8,9 +8,18 @@
 //! the model's context that counts tokens.
 
 pub mod chat;
+pub mod config;
+pub mod llama_cpp;
+#[cfg(feature = "mistralrs")]
+pub mod mistral;
+pub mod openai;
 pub mod prompt;
+mod relay;
+#[cfg(feature = "stub")]
+pub mod stub;
 
 pub use chat::{
     ChatEvent, ChatRequest, ChatStream, Completion, EngineError, Finish, LanguageModel, Message,
     ModelInfo, Role, Usage, collect,
 };
+pub use config::{EngineConfig, EngineKind, load};

@@ -9,7 +9,9 @@ pub async fn streaming_gives_the_whole_text_in_several_deltas(make: Make) {
     let request = ask("Describe the sea in one sentence.", 24);
     let events: Vec<_> = within(
         "the stream",
-        start(&subject.model, request.clone()).await.collect::<Vec<_>>(),
+        start(&subject.model, request.clone())
+            .await
+            .collect::<Vec<_>>(),
     )
     .await;
     let events: Vec<_> = events.into_iter().map(|event| event.unwrap()).collect();
@@ -62,7 +64,10 @@ pub async fn an_impossible_schema_is_invalid(make: Make) {
     let mut request = ask("Anything.", 20);
     request.schema = Some(json!("this is not a schema"));
     let error = refusal(&subject.model, request).await;
-    assert!(matches!(&error, EngineError::Invalid(text) if text.contains("schema")), "{error}");
+    assert!(
+        matches!(&error, EngineError::Invalid(text) if text.contains("schema")),
+        "{error}"
+    );
 }
 
 pub async fn the_text_ends_before_a_stop_string(make: Make) {
@@ -126,7 +131,10 @@ pub async fn a_prompt_longer_than_the_context_is_refused(make: Make) {
     for words in [700, 200_000] {
         let error = refusal(&subject.model, ask(&"word ".repeat(words), 8)).await;
         assert!(
-            matches!(error, EngineError::PromptTooLong { .. } | EngineError::Invalid(_)),
+            matches!(
+                error,
+                EngineError::PromptTooLong { .. } | EngineError::Invalid(_)
+            ),
             "{error}"
         );
         assert!(!error.is_transient());

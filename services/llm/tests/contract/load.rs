@@ -20,9 +20,15 @@ pub async fn a_dropped_stream_frees_the_engine(make: Make) {
     let waiting = start(&subject.model, ask("Name a bird.", 8)).await;
     let since = Instant::now();
     drop(dropped);
-    within("the request behind it", collect(waiting)).await.unwrap();
+    within("the request behind it", collect(waiting))
+        .await
+        .unwrap();
     // The whole of the long answer takes longer on any machine.
-    assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
+    assert!(
+        since.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        since.elapsed()
+    );
 }
 
 pub async fn eight_requests_at_once_get_their_own_answers(make: Make) {
@@ -66,7 +72,9 @@ pub async fn a_full_queue_is_busy(make: Make) {
     assert!(matches!(error, EngineError::Busy { limit: 1 }), "{error}");
     assert!(error.is_transient());
     drop(running);
-    within("the waiting request", collect(waiting)).await.unwrap();
+    within("the waiting request", collect(waiting))
+        .await
+        .unwrap();
     answer(model, ask("Name a stone.", 4)).await;
 }
 

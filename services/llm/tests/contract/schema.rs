@@ -16,19 +16,27 @@ fn check(schema: &Value, value: &Value, path: &str, faults: &mut Vec<String>) {
             "type" => has_type(value, rule.as_str().expect("one type")),
             "enum" => rule.as_array().expect("a list").contains(value),
             "const" => rule == value,
-            "required" => rule.as_array().expect("a list").iter().all(|name| {
-                value.get(name.as_str().expect("a name")).is_some()
-            }),
+            "required" => rule
+                .as_array()
+                .expect("a list")
+                .iter()
+                .all(|name| value.get(name.as_str().expect("a name")).is_some()),
             "additionalProperties" => {
                 assert_eq!(rule, &Value::Bool(false));
                 value.as_object().is_none_or(|fields| {
-                    fields.keys().all(|name| schema["properties"].get(name).is_some())
+                    fields
+                        .keys()
+                        .all(|name| schema["properties"].get(name).is_some())
                 })
             }
             "minLength" => length(value).is_none_or(|length| length >= limit(rule)),
             "maxLength" => length(value).is_none_or(|length| length <= limit(rule)),
-            "minItems" => value.as_array().is_none_or(|items| items.len() >= limit(rule)),
-            "maxItems" => value.as_array().is_none_or(|items| items.len() <= limit(rule)),
+            "minItems" => value
+                .as_array()
+                .is_none_or(|items| items.len() >= limit(rule)),
+            "maxItems" => value
+                .as_array()
+                .is_none_or(|items| items.len() <= limit(rule)),
             "properties" => {
                 for (name, inner) in rule.as_object().expect("an object") {
                     if let Some(field) = value.get(name) {
