@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
-use serde::Deserialize;
+use foil_runtime::config::{Faults, Secret, Validate};
+use serde::{Deserialize, Serialize};
 
 /// Where the state is, and the limits of a call. Section `[store]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
     /// Qdrant's gRPC address.
     pub qdrant_url: String,
-    pub qdrant_api_key: Option<SecretString>,
+    pub qdrant_api_key: Option<Secret>,
     /// Longest wait for one call, Qdrant or bucket.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
@@ -40,36 +40,33 @@ impl Default for StoreConfig {
     }
 }
 
-impl StoreConfig {
-    /// All that is wrong with it, each naming its key.
-    pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut check = |ok: bool, fault: &str| {
-            if !ok {
-                faults.push(format!("store.{fault}"));
-            }
-        };
+impl Validate for StoreConfig {
+    fn validate(&self, faults: &mut Faults) {
         let scheme = ["http://", "https://"];
-        check(
+        faults.require(
             scheme.iter().any(|s| self.qdrant_url.starts_with(s)),
-            "qdrant_url: is no http:// or https:// address",
+            "qdrant_url",
+            "is no http:// or https:// address",
         );
-        check(
+        faults.require(
             (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&self.timeout),
-            "timeout: is not within 100 ms and 5 min",
+            "timeout",
+            "is not within 100 ms and 5 min",
         );
-        check(
+        faults.require(
             (1..=65_536).contains(&self.dimension),
-            "dimension: is not within 1 and 65536",
+            "dimension",
+            "is not within 1 and 65536",
         );
-        check(
+        faults.require(
             self.active_window >= Duration::from_secs(1),
-            "active_window: is below 1 s, the shortest time to live of a key",
+            "active_window",
+            "is below 1 s, the shortest time to live of a key",
         );
-        check(
+        faults.require(
             (1..=65_536).contains(&self.user_scan_max),
-            "user_scan_max: is not within 1 and 65536",
+            "user_scan_max",
+            "is not within 1 and 65536",
         );
-        faults
     }
 }

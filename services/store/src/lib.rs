@@ -8,11 +8,24 @@
 //! the highest revision stays, a delete wins over an upsert of the same revision, and of two
 //! different texts under one revision the first to arrive stays.
 
+mod active;
+mod bucket;
+mod check_input;
 mod config;
+mod db;
+mod differences;
+mod erase;
 mod error;
+mod fence;
 mod ids;
+mod items;
 mod model;
+mod point;
+mod profiles;
+pub mod provision;
+mod records;
 mod store;
+mod users;
 
 pub use config::StoreConfig;
 pub use error::StoreError;
@@ -20,4 +33,5 @@ pub use model::{
     Deleted, Due, Erased, Item, OptedOut, ProfileSlot, Record, RecordKey, RecordWrite,
     StoredProfile, UserState, Written,
 };
+pub use provision::{Change, Limits, ProvisionConfig, ProvisionReport, provision};
 pub use store::Store;

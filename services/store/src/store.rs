@@ -1,16 +1,19 @@
 //! The handle that every stage holds.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use foil_proto::v1;
-use uuid::Uuid;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::stream::Stream;
+use foil_proto::names::{bucket, collection};
+use foil_runtime::config::Faults;
+use qdrant_client::qdrant::vectors_config;
 
-use crate::model::{
-    Deleted, Due, Erased, Item, OptedOut, ProfileSlot, Record, RecordKey, RecordWrite,
-    StoredProfile, UserState, Written,
-};
+use crate::bucket::Bucket;
+use crate::db::Db;
 use crate::{StoreConfig, StoreError};
+
+/// Every point has a vector; those of items and users are never compared.
+pub(crate) const NO_VECTOR: [f32; 1] = [0.0];
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
@@ -20,203 +23,140 @@ pub struct Store {
 
 struct Inner {
     config: StoreConfig,
-    nats: async_nats::Client,
+    db: Db,
+    context: Context,
+    profiles: Bucket,
+    active: Bucket,
 }
 
-fn unbuilt<T>() -> Result<T, StoreError> {
-    Err(StoreError::Unavailable {
-        operation: "unbuilt",
-        cause: "not built yet".into(),
-    })
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = &self.inner.config.qdrant_url;
+        f.debug_struct("Store")
+            .field("qdrant_url", url)
+            .finish_non_exhaustive()
+    }
 }
 
-#[allow(unused_variables)]
 impl Store {
+    /// A handle; nothing is called yet, so it works while Qdrant and NATS are down.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] when the configuration is at fault.
+    #[allow(clippy::unused_async)] // callers should not care when this starts to look at the servers
     pub async fn connect(
         config: &StoreConfig,
         nats: async_nats::Client,
-    ) -> Result<Store, StoreError> {
-        Ok(Store {
+    ) -> Result<Self, StoreError> {
+        if let Some(fault) = Faults::of(config).first() {
+            return Err(StoreError::Invalid {
+                field: "store",
+                problem: fault.to_string(),
+            });
+        }
+        let mut context = async_nats::jetstream::new(nats);
+        context.set_timeout(config.timeout);
+        let bucket = |name| Bucket::new(name, context.clone(), config.timeout);
+        Ok(Self {
             inner: Arc::new(Inner {
                 config: config.clone(),
-                nats,
+                db: Db::new(config)?,
+                profiles: bucket(bucket::PROFILES),
+                active: bucket(bucket::ACTIVE),
+                context,
             }),
         })
     }
+
+    /// The configuration it was made with.
     pub fn config(&self) -> &StoreConfig {
         &self.inner.config
     }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    pub(crate) fn profiles(&self) -> &Bucket {
+        &self.inner.profiles
+    }
+
+    pub(crate) fn active(&self) -> &Bucket {
+        &self.inner.active
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.inner.context
+    }
+
+    /// A stream, not looked up.
+    pub(crate) async fn stream(&self, name: &'static str) -> Result<Stream<()>, StoreError> {
+        let stream = self.inner.context.get_stream_no_info(name).await;
+        stream.map_err(|error| StoreError::Unavailable {
+            operation: "stream",
+            cause: error.to_string(),
+        })
+    }
+
+    /// Whether Qdrant answers, the collections exist, and the vectors have the configured length.
+    ///
+    /// # Errors
+    /// [`StoreError::NotProvisioned`], [`StoreError::Incompatible`], or from Qdrant.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        let _ = &self.inner.nats;
-        unbuilt()
+        for name in [collection::ITEMS, collection::USERS] {
+            if !self.collection_exists(name).await? {
+                return Err(StoreError::NotProvisioned {
+                    what: format!("collection {name}"),
+                });
+            }
+        }
+        let found = self.collection_dimension(collection::RECORDS).await?;
+        check_dimension(collection::RECORDS, found, self.config().dimension)
     }
 
-    pub async fn put_record(&self, record: &RecordWrite) -> Result<Written, StoreError> {
-        unbuilt()
-    }
-    /// None: a record of a higher revision survives.
-    pub async fn delete_record(
-        &self,
-        key: &RecordKey,
-        revision: u64,
-        sequence: u64,
-    ) -> Result<Option<Deleted>, StoreError> {
-        unbuilt()
-    }
-    /// Without vector.
-    pub async fn record(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
-        unbuilt()
-    }
-    /// Missing and deleted ones are left out; in the order of `ids`.
-    pub async fn records_by_ids(
-        &self,
-        tenant: &str,
-        ids: &[Uuid],
-        with_vectors: bool,
-    ) -> Result<Vec<Record>, StoreError> {
-        unbuilt()
-    }
-    /// With vectors, lowest ids first, opted-out ones included.
-    pub async fn item_records(
-        &self,
-        tenant: &str,
-        item: &str,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        unbuilt()
-    }
-    /// Newest first by `occurred_at_ms`, without vectors.
-    pub async fn user_records(
-        &self,
-        tenant: &str,
-        user: &str,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        unbuilt()
-    }
-    pub async fn count_item_records(&self, tenant: &str, item: &str) -> Result<u64, StoreError> {
-        unbuilt()
-    }
-    pub async fn count_user_records(&self, tenant: &str, user: &str) -> Result<u64, StoreError> {
-        unbuilt()
+    pub(crate) async fn collection_exists(&self, name: &'static str) -> Result<bool, StoreError> {
+        let client = self.db().client();
+        let call = client.collection_exists(name);
+        self.db().call("collection_exists", name, call).await
     }
 
-    /// Stale: the text changed meanwhile, or a representative is gone or opted out.
-    pub async fn put_difference(
+    /// Length of a collection's vectors; none where it has several kinds or none at all.
+    pub(crate) async fn collection_dimension(
         &self,
-        key: &RecordKey,
-        revision: u64,
-        difference: &v1::Difference,
-    ) -> Result<Written, StoreError> {
-        unbuilt()
+        name: &'static str,
+    ) -> Result<Option<u64>, StoreError> {
+        let client = self.db().client();
+        let call = client.collection_info(name);
+        let answer = self.db().call("collection_info", name, call).await?;
+        let vectors = answer
+            .result
+            .and_then(|info| info.config)
+            .and_then(|config| config.params)
+            .and_then(|params| params.vectors_config)
+            .and_then(|vectors| vectors.config);
+        Ok(match vectors {
+            Some(vectors_config::Config::Params(params)) => Some(params.size),
+            _ => None,
+        })
     }
-    /// `cause` names why (point id of the deleted record, say): a repeated call with it returns the same keys until they are compared anew.
-    pub async fn clear_differences_using(
-        &self,
-        tenant: &str,
-        ids: &[Uuid],
-        cause: &str,
-    ) -> Result<Vec<RecordKey>, StoreError> {
-        unbuilt()
-    }
-    pub async fn mark_due(&self, tenant: &str, marks: &[Due]) -> Result<(), StoreError> {
-        unbuilt()
-    }
-    /// Only where it still is due for that fingerprint.
-    pub async fn clear_due(&self, key: &RecordKey, fingerprint: &str) -> Result<(), StoreError> {
-        unbuilt()
-    }
-    /// The user's records marked due at or after `since_ms` (0: ever).
-    pub async fn count_due(
-        &self,
-        tenant: &str,
-        user: &str,
-        since_ms: i64,
-    ) -> Result<u64, StoreError> {
-        unbuilt()
-    }
+}
 
-    pub async fn put_item(&self, tenant: &str, item: &Item) -> Result<Written, StoreError> {
-        unbuilt()
+pub(crate) fn check_dimension(
+    name: &str,
+    found: Option<u64>,
+    wanted: u32,
+) -> Result<(), StoreError> {
+    if found == Some(u64::from(wanted)) {
+        return Ok(());
     }
-    pub async fn item(&self, tenant: &str, item: &str) -> Result<Option<Item>, StoreError> {
-        unbuilt()
-    }
-    /// Unknown ones are left out.
-    pub async fn items(
-        &self,
-        tenant: &str,
-        items: &[&str],
-    ) -> Result<HashMap<String, Item>, StoreError> {
-        unbuilt()
-    }
-
-    pub async fn user_state(&self, tenant: &str, user: &str) -> Result<UserState, StoreError> {
-        unbuilt()
-    }
-    /// Every asked user is in the answer.
-    pub async fn user_states(
-        &self,
-        tenant: &str,
-        users: &[&str],
-    ) -> Result<HashMap<String, UserState>, StoreError> {
-        unbuilt()
-    }
-    pub async fn put_opt_out(
-        &self,
-        tenant: &str,
-        user: &str,
-        opted_out: bool,
-        revision: u64,
-    ) -> Result<OptedOut, StoreError> {
-        unbuilt()
-    }
-    pub async fn erase_user(
-        &self,
-        tenant: &str,
-        user: &str,
-        sequence: u64,
-    ) -> Result<Erased, StoreError> {
-        unbuilt()
-    }
-
-    pub async fn profile(
-        &self,
-        tenant: &str,
-        user: &str,
-    ) -> Result<Option<StoredProfile>, StoreError> {
-        unbuilt()
-    }
-    /// For the profiler: read it before the records.
-    pub async fn profile_slot(&self, tenant: &str, user: &str) -> Result<ProfileSlot, StoreError> {
-        unbuilt()
-    }
-    /// Newest first, at most 16.
-    pub async fn profile_history(
-        &self,
-        tenant: &str,
-        user: &str,
-    ) -> Result<Vec<StoredProfile>, StoreError> {
-        unbuilt()
-    }
-    /// `expected`: `ProfileSlot::kv_revision`. Stale: somebody else wrote meanwhile.
-    pub async fn put_profile(
-        &self,
-        profile: &v1::Profile,
-        expected: u64,
-    ) -> Result<Written, StoreError> {
-        unbuilt()
-    }
-
-    /// True when the user was inactive until now.
-    pub async fn touch_active(&self, tenant: &str, user: &str) -> Result<bool, StoreError> {
-        unbuilt()
-    }
-    pub async fn are_active(
-        &self,
-        tenant: &str,
-        users: &[&str],
-    ) -> Result<HashSet<String>, StoreError> {
-        unbuilt()
-    }
+    let found = found.map_or("no single vector".to_owned(), |size| {
+        format!("vectors of {size}")
+    });
+    Err(StoreError::Incompatible {
+        what: format!("collection {name}"),
+        problem: format!(
+            "holds {found}, but store.dimension is {wanted}: \
+             the embedding model was changed, or the collection is another's"
+        ),
+    })
 }

@@ -1,0 +1,333 @@
+//! Calls to Qdrant: bounded, tenant-filtered, with its errors put into ours.
+
+use std::time::Duration;
+
+use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
+use qdrant_client::qdrant::with_payload_selector::SelectorOptions;
+use qdrant_client::qdrant::{
+    Condition, CountPoints, DeletePoints, Filter, GetPoints, PayloadIncludeSelector, PointId,
+    PointStruct, PointsSelector, ReadConsistency, ReadConsistencyType, ScrollPoints,
+    SetPayloadPoints, UpsertPoints, WithPayloadSelector, WriteOrdering, WriteOrderingType,
+    read_consistency,
+};
+use qdrant_client::{Qdrant, QdrantError};
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::point::{Fields, Point, field, point_ids};
+use crate::{StoreConfig, StoreError};
+
+/// Most points in one answer.
+pub(crate) const PAGE: usize = 256;
+/// Most pages of one walk: 16 million points. More is a loop that does not end.
+const PAGES_MAX: usize = 65_536;
+
+/// The part of a point to read.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    /// These payload fields; the tenant always.
+    Fields(&'static [&'static str]),
+    Payload,
+    PayloadAndVector,
+}
+
+pub(crate) struct Db {
+    client: Qdrant,
+    timeout: Duration,
+    ordering: Option<WriteOrdering>,
+    consistency: Option<ReadConsistency>,
+}
+
+impl Db {
+    pub(crate) fn new(config: &StoreConfig) -> Result<Self, StoreError> {
+        let mut builder = Qdrant::from_url(&config.qdrant_url)
+            .timeout(config.timeout)
+            .connect_timeout(config.timeout);
+        if let Some(key) = &config.qdrant_api_key {
+            builder = builder.api_key(key.expose());
+        }
+        // The check of versions would call the server, which may be down now.
+        let client = builder.skip_compatibility_check().build();
+        let client = client.map_err(|error| StoreError::Invalid {
+            field: "store.qdrant_url",
+            problem: error.to_string(),
+        })?;
+        let majority = read_consistency::Value::Type(ReadConsistencyType::Majority.into());
+        Ok(Self {
+            client,
+            timeout: config.timeout,
+            ordering: config.replicated.then(|| WriteOrdering {
+                r#type: WriteOrderingType::Strong.into(),
+            }),
+            consistency: config.replicated.then_some(ReadConsistency {
+                value: Some(majority),
+            }),
+        })
+    }
+
+    pub(crate) fn client(&self) -> &Qdrant {
+        &self.client
+    }
+
+    /// Runs one call with the configured bound.
+    pub(crate) async fn call<T>(
+        &self,
+        operation: &'static str,
+        collection: &'static str,
+        call: impl Future<Output = Result<T, QdrantError>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(answer) => answer.map_err(|error| failed(operation, collection, error)),
+            Err(_) => Err(StoreError::Unavailable {
+                operation,
+                cause: format!("qdrant did not answer within {:?}", self.timeout),
+            }),
+        }
+    }
+
+    /// Writes the point if none is there, or if the one there belongs to the tenant and satisfies
+    /// `replaces`.
+    pub(crate) async fn upsert(
+        &self,
+        collection: &'static str,
+        tenant: &str,
+        id: Uuid,
+        vector: Vec<f32>,
+        fields: Fields,
+        replaces: Condition,
+    ) -> Result<(), StoreError> {
+        let call = UpsertPoints {
+            collection_name: collection.to_owned(),
+            wait: Some(true),
+            points: vec![PointStruct::new(id, vector, fields.into_map())],
+            ordering: self.ordering.clone(),
+            update_filter: Some(of_tenant(tenant, [replaces])),
+            ..UpsertPoints::default()
+        };
+        self.call("upsert", collection, self.client.upsert_points(call))
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn set_payload(
+        &self,
+        collection: &'static str,
+        filter: Filter,
+        fields: Fields,
+    ) -> Result<(), StoreError> {
+        let call = SetPayloadPoints {
+            collection_name: collection.to_owned(),
+            wait: Some(true),
+            payload: fields.into_map(),
+            points_selector: Some(selector(filter)),
+            ordering: self.ordering.clone(),
+            ..SetPayloadPoints::default()
+        };
+        self.call("set_payload", collection, self.client.set_payload(call))
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn delete(
+        &self,
+        collection: &'static str,
+        filter: Filter,
+    ) -> Result<(), StoreError> {
+        let call = DeletePoints {
+            collection_name: collection.to_owned(),
+            wait: Some(true),
+            points: Some(selector(filter)),
+            ordering: self.ordering.clone(),
+            ..DeletePoints::default()
+        };
+        self.call("delete", collection, self.client.delete_points(call))
+            .await
+            .map(drop)
+    }
+
+    /// Missing ones are left out; any order.
+    pub(crate) async fn get(
+        &self,
+        collection: &'static str,
+        tenant: &str,
+        ids: &[Uuid],
+        part: Part,
+    ) -> Result<Vec<Point>, StoreError> {
+        let mut points = Vec::with_capacity(ids.len());
+        for page in ids.chunks(PAGE) {
+            let call = GetPoints {
+                collection_name: collection.to_owned(),
+                ids: point_ids(page),
+                with_payload: Some(with_payload(part)),
+                with_vectors: Some(matches!(part, Part::PayloadAndVector).into()),
+                read_consistency: self.consistency,
+                ..GetPoints::default()
+            };
+            let answer = self
+                .call("get", collection, self.client.get_points(call))
+                .await?;
+            for point in answer.result {
+                points.push(Point::of(tenant, point)?);
+            }
+        }
+        Ok(points)
+    }
+
+    pub(crate) async fn get_one(
+        &self,
+        collection: &'static str,
+        tenant: &str,
+        id: Uuid,
+        part: Part,
+    ) -> Result<Option<Point>, StoreError> {
+        let mut points = self.get(collection, tenant, &[id], part).await?;
+        Ok(points.pop())
+    }
+
+    /// One page in the order of ids, and where the next one starts.
+    pub(crate) async fn page(
+        &self,
+        collection: &'static str,
+        tenant: &str,
+        filter: Filter,
+        part: Part,
+        (from, limit): (Option<PointId>, usize),
+    ) -> Result<(Vec<Point>, Option<PointId>), StoreError> {
+        let call = ScrollPoints {
+            collection_name: collection.to_owned(),
+            filter: Some(filter),
+            offset: from,
+            limit: u32::try_from(limit.min(PAGE)).ok(),
+            with_payload: Some(with_payload(part)),
+            with_vectors: Some(matches!(part, Part::PayloadAndVector).into()),
+            read_consistency: self.consistency,
+            ..ScrollPoints::default()
+        };
+        let answer = self
+            .call("scroll", collection, self.client.scroll(call))
+            .await?;
+        let points: Result<Vec<Point>, StoreError> = answer
+            .result
+            .into_iter()
+            .map(|point| Point::of(tenant, point))
+            .collect();
+        Ok((points?, answer.next_page_offset))
+    }
+
+    /// The `limit` points of the lowest ids.
+    pub(crate) async fn scroll(
+        &self,
+        collection: &'static str,
+        tenant: &str,
+        filter: &Filter,
+        part: Part,
+        limit: usize,
+    ) -> Result<Vec<Point>, StoreError> {
+        let mut points = Vec::new();
+        let mut from = None;
+        for _ in 0..PAGES_MAX {
+            let wanted = limit - points.len();
+            if wanted == 0 {
+                return Ok(points);
+            }
+            let (page, next) = self
+                .page(collection, tenant, filter.clone(), part, (from, wanted))
+                .await?;
+            points.extend(page);
+            if next.is_none() {
+                points.truncate(limit);
+                return Ok(points);
+            }
+            from = next;
+        }
+        Err(endless("scroll"))
+    }
+
+    pub(crate) async fn count(
+        &self,
+        collection: &'static str,
+        filter: Filter,
+    ) -> Result<u64, StoreError> {
+        let call = CountPoints {
+            collection_name: collection.to_owned(),
+            filter: Some(filter),
+            exact: Some(true),
+            read_consistency: self.consistency,
+            ..CountPoints::default()
+        };
+        let answer = self
+            .call("count", collection, self.client.count(call))
+            .await?;
+        Ok(answer.result.map_or(0, |result| result.count))
+    }
+}
+
+/// A walk that found more pages than there can be.
+pub(crate) fn endless(operation: &'static str) -> StoreError {
+    StoreError::Unavailable {
+        operation,
+        cause: "found no end".to_owned(),
+    }
+}
+
+/// Page numbers of a walk that removes what it finds from its own filter.
+pub(crate) fn pages() -> std::ops::Range<usize> {
+    0..PAGES_MAX
+}
+
+/// The tenant's points that satisfy all of `conditions`.
+pub(crate) fn of_tenant(tenant: &str, conditions: impl IntoIterator<Item = Condition>) -> Filter {
+    let tenant = Condition::matches(field::TENANT, tenant.to_owned());
+    Filter::must(std::iter::once(tenant).chain(conditions))
+}
+
+/// Any of `ids`.
+pub(crate) fn has_ids(ids: &[Uuid]) -> Condition {
+    Condition::has_id(point_ids(ids))
+}
+
+fn selector(filter: Filter) -> PointsSelector {
+    PointsSelector {
+        points_selector_one_of: Some(PointsSelectorOneOf::Filter(filter)),
+    }
+}
+
+fn with_payload(part: Part) -> WithPayloadSelector {
+    match part {
+        Part::Fields(fields) => {
+            let mut include: Vec<String> = fields.iter().map(|f| (*f).to_owned()).collect();
+            include.push(field::TENANT.to_owned());
+            SelectorOptions::Include(PayloadIncludeSelector { fields: include }).into()
+        }
+        Part::Payload | Part::PayloadAndVector => true.into(),
+    }
+}
+
+fn failed(operation: &'static str, collection: &'static str, error: QdrantError) -> StoreError {
+    let status = match error {
+        QdrantError::ResponseError { status }
+        | QdrantError::ResourceExhaustedError { status, .. } => status,
+        QdrantError::Io(error) => {
+            let cause = error.to_string();
+            return StoreError::Unavailable { operation, cause };
+        }
+        // Built by the client, so it holds no stored text.
+        other => {
+            let cause = other.to_string();
+            return StoreError::Refused { operation, cause };
+        }
+    };
+    let cause = format!("{}: {}", status.code(), status.message());
+    match status.code() {
+        Code::NotFound => StoreError::NotProvisioned {
+            what: format!("collection {collection}"),
+        },
+        Code::Unauthenticated | Code::PermissionDenied => StoreError::Denied { operation, cause },
+        Code::InvalidArgument
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::AlreadyExists
+        | Code::Unimplemented => StoreError::Refused { operation, cause },
+        _ => StoreError::Unavailable { operation, cause },
+    }
+}
