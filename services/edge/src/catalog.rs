@@ -18,7 +18,6 @@ use crate::shard::{Shard, free_bytes, lock};
 
 const LOCK_FILE: &str = "foil-edge.lock";
 const META_FILE: &str = "collection.json";
-const SHARD_DIR: &str = "shard";
 /// Names that start so are being made or removed; no collection's name does.
 const SCRATCH: &str = ".scratch-";
 const FORMAT: u32 = 1;
@@ -170,9 +169,8 @@ impl Catalog {
     }
 
     fn make(&self, scratch: &Path, vector: Option<VectorSpec>) -> Result<(), Status> {
-        let shard = scratch.join(SHARD_DIR);
-        fs::create_dir_all(&shard).map_err(|error| failed("create", &error))?;
-        Engine::create(&shard, vector).map_err(|error| status(&error))?;
+        fs::create_dir(scratch).map_err(|error| failed("create", &error))?;
+        Engine::create(scratch, vector).map_err(|error| status(&error))?;
         let meta = Meta {
             format: FORMAT,
             vector,
@@ -216,8 +214,7 @@ fn load(name: &str, path: &Path, free_bytes: u64) -> Result<Arc<Shard>, String> 
         let found = meta.format;
         return Err(format!("{META_FILE}: format {found} is not {FORMAT}"));
     }
-    Shard::open(name, meta.vector, path.join(SHARD_DIR), free_bytes)
-        .map_err(|error| error.to_string())
+    Shard::open(name, meta.vector, path.to_owned(), free_bytes).map_err(|error| error.to_string())
 }
 
 fn write_meta(dir: &Path, meta: &Meta) -> std::io::Result<()> {

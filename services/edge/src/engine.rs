@@ -1,5 +1,5 @@
-//! One `EdgeShard`, with its traps fenced off: what panics becomes an error, its log is kept from
-//! growing for ever, and operation numbers never go back.
+//! One `EdgeShard`, with its traps fenced off: what panics becomes an error, what a crash left half
+//! done is done again, its log is kept from growing for ever, and operation numbers never go back.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,13 @@ use qdrant_edge::{
 };
 
 use crate::convert::schema::VectorSpec;
+use crate::error::breaks_the_shard;
+use crate::journal::Journal;
 use crate::limits;
+use crate::resolve::resolve;
+
+const SHARD_DIR: &str = "shard";
+const JOURNAL_FILE: &str = "journal";
 
 /// An open shard. Closing it is dropping it.
 pub(crate) struct Engine {
@@ -21,8 +27,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Makes the files of an empty shard at `path`, an existing empty directory.
-    pub(crate) fn create(path: &Path, spec: Option<VectorSpec>) -> OperationResult<()> {
+    /// Makes the files of an empty collection in `dir`, which is there and empty.
+    pub(crate) fn create(dir: &Path, spec: Option<VectorSpec>) -> OperationResult<()> {
         let mut config = EdgeConfig::builder()
             .optimizers(EdgeOptimizersConfig {
                 // An indexed segment is immutable: a point changed afterwards is copied to another
@@ -40,27 +46,49 @@ impl Engine {
             config = config.vector(DEFAULT_VECTOR_NAME, params);
         }
         let config = config.build();
-        guarded("create", || EdgeShard::new(path, config))?.map(|shard| {
-            drop(Self {
-                shard: Some(shard),
-                path: path.to_owned(),
-            });
-        })
+        let path = dir.join(SHARD_DIR);
+        fs::create_dir(&path)?;
+        let shard = guarded("create", || EdgeShard::new(&path, config))??;
+        drop(Self {
+            shard: Some(shard),
+            path,
+        });
+        Ok(())
     }
 
-    pub(crate) fn open(path: &Path) -> OperationResult<Self> {
-        prune_log(path)?;
-        let shard = guarded("open", || EdgeShard::load(path, None))??;
+    /// With everything done that the journal says, which comes back empty.
+    pub(crate) fn open(dir: &Path) -> OperationResult<(Self, Journal)> {
+        let path = dir.join(SHARD_DIR);
+        let (mut journal, operations) = Journal::open(&dir.join(JOURNAL_FILE))?;
+        prune_log(&path)?;
+        let shard = guarded("open", || EdgeShard::load(&path, None))??;
         let engine = Self {
             shard: Some(shard),
-            path: path.to_owned(),
+            path,
         };
         engine.skip_numbers()?;
-        Ok(engine)
+        let again = !operations.is_empty();
+        for operation in operations {
+            match engine.update(operation) {
+                Err(error) if breaks_the_shard(&error) => return Err(error),
+                // A payload for a point that a later operation deleted, say.
+                Ok(()) | Err(_) => {}
+            }
+        }
+        if again {
+            engine.flush()?;
+            journal.clear()?;
+        }
+        Ok((engine, journal))
     }
 
     pub(crate) fn shard(&self) -> &EdgeShard {
         self.shard.as_ref().expect("only the drop takes it")
+    }
+
+    /// See [`resolve`].
+    pub(crate) fn resolve(&self, operation: UpdateOperation) -> OperationResult<UpdateOperation> {
+        guarded("resolve", || resolve(self.shard(), operation))?
     }
 
     pub(crate) fn update(&self, operation: UpdateOperation) -> OperationResult<()> {
@@ -80,9 +108,9 @@ impl Engine {
     /// After a power cut the log may have lost its tail while pages of the segments that were
     /// written later did reach the disk. Their operation numbers would then come up a second time,
     /// and the engine skips an operation whose number a point has seen already. So numbers that a
-    /// lost batch may have used are passed over.
+    /// lost tail may have used are passed over.
     fn skip_numbers(&self) -> OperationResult<()> {
-        for _ in 0..limits::BATCH {
+        for _ in 0..limits::JOURNAL_ENTRIES + limits::BATCH {
             let nothing = PointOperations::DeletePoints { ids: Vec::new() };
             self.update(UpdateOperation::PointOperation(nothing))?;
         }

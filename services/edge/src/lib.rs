@@ -7,9 +7,11 @@ mod collections;
 mod convert;
 mod engine;
 mod error;
+mod journal;
 mod limits;
 mod nearest;
 mod points;
+mod resolve;
 mod shard;
 mod writer;
 

@@ -20,15 +20,19 @@ pub(crate) const COLLECTIONS: usize = 64;
 pub(crate) const QUEUE: usize = 1_024;
 /// How long a write waits for a place in that queue.
 pub(crate) const QUEUE_WAIT: Duration = Duration::from_secs(5);
-/// Writes that share one flush.
+/// Writes that share one sync.
 pub(crate) const BATCH: usize = 256;
-/// Bytes of writes that share one flush; a larger write is a batch of its own.
+/// Bytes of writes that share one sync; a larger write is a batch of its own.
 pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Reads of one collection that run at once; the others wait in order.
 pub(crate) const READS: usize = 16;
 /// Space that must stay free: the engine writes through sparse memory-mapped files, and running out
 /// there is not an error but a signal that ends the process.
 pub(crate) const FREE_BYTES: u64 = 128 * 1024 * 1024;
+/// Operations in the journal that make the engine flush: what a start after a crash does again.
+pub(crate) const JOURNAL_ENTRIES: usize = 2_048;
+/// Bytes in the journal that make the engine flush.
+pub(crate) const JOURNAL_BYTES: u64 = 32 * 1024 * 1024;
 /// Size of one file of the engine's log.
 pub(crate) const LOG_FILE_BYTES: usize = 16 * 1024 * 1024;
 /// How long a shutdown waits for calls in progress.

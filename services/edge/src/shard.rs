@@ -1,4 +1,4 @@
-//! A collection at work: reads run side by side, writes go through one writer that shares a flush
+//! A collection at work: reads run side by side, writes go through one writer that shares a sync
 //! among all that wait.
 
 use std::path::{Path, PathBuf};
@@ -35,14 +35,16 @@ impl Shard {
     pub(crate) fn open(
         name: &str,
         spec: Option<VectorSpec>,
-        path: PathBuf,
+        dir: PathBuf,
         free_bytes: u64,
     ) -> OperationResult<Arc<Self>> {
-        let slot = Arc::new(RwLock::new(Some(Engine::open(&path)?)));
+        let (engine, journal) = Engine::open(&dir)?;
+        let slot = Arc::new(RwLock::new(Some(engine)));
         let (queue, writes) = mpsc::channel(limits::QUEUE);
         let writer = Writer {
-            path,
+            dir,
             slot: Arc::clone(&slot),
+            journal: Some(journal),
             free_bytes,
         };
         let thread = std::thread::Builder::new()
@@ -62,7 +64,7 @@ impl Shard {
         self.spec
     }
 
-    /// Answers once the operation is flushed to disk. `bytes`: its size on the wire.
+    /// Answers once the operation is on disk. `bytes`: its size on the wire.
     pub(crate) async fn write(
         &self,
         operation: UpdateOperation,

@@ -1,7 +1,7 @@
 //! The one thread that changes a collection.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use qdrant_edge::{OperationError, OperationResult, UpdateOperation};
 use tokio::sync::{mpsc, oneshot};
@@ -9,6 +9,7 @@ use tonic::Status;
 
 use crate::engine::Engine;
 use crate::error::{breaks_the_shard, status};
+use crate::journal::Journal;
 use crate::limits;
 use crate::shard::{Slot, free_bytes};
 
@@ -17,20 +18,23 @@ pub(crate) struct Write {
     pub operation: UpdateOperation,
     /// Size on the wire.
     pub bytes: usize,
-    /// Answered after the flush.
+    /// Answered after the sync.
     pub reply: oneshot::Sender<Result<(), Status>>,
 }
 
 pub(crate) struct Writer {
-    pub path: PathBuf,
+    /// The collection's.
+    pub dir: PathBuf,
     pub slot: Arc<Slot>,
+    /// There while the slot is full.
+    pub journal: Option<Journal>,
     /// Space to leave free.
     pub free_bytes: u64,
 }
 
 impl Writer {
     /// Ends when no sender is left, with everything written and the shard closed.
-    pub(crate) fn run(self, mut writes: mpsc::Receiver<Write>) {
+    pub(crate) fn run(mut self, mut writes: mpsc::Receiver<Write>) {
         let mut carried = None;
         let mut since_prune = 0;
         while let Some(first) = carried.take().or_else(|| writes.blocking_recv()) {
@@ -46,16 +50,18 @@ impl Writer {
                 batch.push(write);
             }
             self.commit(batch, bytes);
+            self.checkpoint(limits::JOURNAL_ENTRIES, limits::JOURNAL_BYTES);
             since_prune += bytes;
             if since_prune >= limits::LOG_FILE_BYTES {
                 since_prune = 0;
                 self.prune();
             }
         }
-        self.replace(None);
+        self.checkpoint(1, 1);
+        self.close();
     }
 
-    fn commit(&self, batch: Vec<Write>, bytes: usize) {
+    fn commit(&mut self, batch: Vec<Write>, bytes: usize) {
         if let Err(refusal) = self.ready(bytes) {
             for write in batch {
                 answer(write.reply, Err(refusal.clone()));
@@ -76,13 +82,13 @@ impl Writer {
             };
             results.push((write.reply, result));
         }
-        let flushed = self.flush();
-        if broken.is_some() || flushed.is_err() {
+        let synced = self.journal.as_ref().map_or(Ok(()), Journal::sync);
+        if broken.is_some() || synced.is_err() {
             self.reopen();
         }
         for (reply, result) in results {
-            let result = match &flushed {
-                Err(error) => result.and(Err(status(error))),
+            let result = match &synced {
+                Err(error) => result.and(Err(Status::internal(format!("journal: {error}")))),
                 Ok(()) => result,
             };
             answer(reply, result);
@@ -90,26 +96,17 @@ impl Writer {
     }
 
     /// Whether a batch may start: the shard is open and the disk holds more than it can need.
-    fn ready(&self, bytes: usize) -> Result<(), Status> {
-        if self
-            .slot
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_none()
-        {
+    fn ready(&mut self, bytes: usize) -> Result<(), Status> {
+        if self.engine().is_none() {
             self.reopen();
         }
-        if self
-            .slot
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_none()
-        {
+        if self.engine().is_none() {
             return Err(Status::unavailable("the collection cannot be opened"));
         }
-        // The log, the payload, its indexes and the vector: each at most about the size on the wire.
-        let needed = self.free_bytes.saturating_add(8 * bytes as u64);
-        match free_bytes(&self.path) {
+        // Journal, log, payload, its indexes and the vector: each at most about twice the size on
+        // the wire.
+        let needed = self.free_bytes.saturating_add(10 * bytes as u64);
+        match free_bytes(&self.dir) {
             Ok(free) if free >= needed => Ok(()),
             Ok(free) => Err(Status::resource_exhausted(format!(
                 "data directory: {free} bytes are free, a write needs {needed}"
@@ -118,34 +115,78 @@ impl Writer {
         }
     }
 
-    fn apply(&self, operation: UpdateOperation) -> OperationResult<()> {
-        let slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref().ok_or_else(gone)?.update(operation)
+    /// Into the journal first. What then fails is taken back: it may not come up again at each
+    /// start.
+    fn apply(&mut self, operation: UpdateOperation) -> OperationResult<()> {
+        let operation = match self.engine().as_ref() {
+            Some(engine) => engine.resolve(operation)?,
+            None => return Err(gone()),
+        };
+        let journal = self.journal.as_mut().ok_or_else(gone)?;
+        let mark = journal.len();
+        journal.append(&operation)?;
+        let updated = {
+            let slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+            let engine = slot.as_ref().ok_or_else(gone);
+            engine.and_then(|engine| engine.update(operation))
+        };
+        if updated.is_err() {
+            journal.take_back(mark)?;
+        }
+        updated
     }
 
-    fn flush(&self) -> OperationResult<()> {
+    /// Flushes the engine once the journal is that long, and starts the journal anew.
+    fn checkpoint(&mut self, entries: usize, bytes: u64) {
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        if journal.entries() < entries && journal.len() < bytes {
+            return;
+        }
         // Reads go on: only this thread changes anything, and a flush takes what reads take.
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref().ok_or_else(gone)?.flush()
+        let flushed = match slot.as_ref() {
+            Some(engine) => engine.flush(),
+            None => Err(gone()),
+        };
+        drop(slot);
+        let cleared = flushed.and_then(|()| Ok(journal.clear()?));
+        if let Err(error) = cleared {
+            // Nothing is lost: it is all in the journal still.
+            tracing::error!(%error, dir = %self.dir.display(), "a flush failed");
+            self.reopen();
+        }
     }
 
     fn prune(&self) {
-        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Err(error)) = slot.as_ref().map(Engine::prune) {
+        if let Some(Err(error)) = self.engine().as_ref().map(Engine::prune) {
             tracing::warn!(%error, "the engine's log was not shortened");
         }
     }
 
     /// The engine refuses every write after a failed one until it is loaded anew.
-    fn reopen(&self) {
+    fn reopen(&mut self) {
         // Two owners at once are impossible, so the old one goes first.
-        self.replace(None);
-        match Engine::open(&self.path) {
-            Ok(engine) => self.replace(Some(engine)),
+        self.close();
+        match Engine::open(&self.dir) {
+            Ok((engine, journal)) => {
+                self.journal = Some(journal);
+                self.replace(Some(engine));
+            }
             Err(error) => {
-                tracing::error!(%error, shard = %self.path.display(), "cannot reopen a shard");
+                tracing::error!(%error, dir = %self.dir.display(), "cannot reopen a collection");
             }
         }
+    }
+
+    fn close(&mut self) {
+        self.replace(None);
+        self.journal = None;
+    }
+
+    fn engine(&self) -> RwLockReadGuard<'_, Option<Engine>> {
+        self.slot.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace(&self, engine: Option<Engine>) {
