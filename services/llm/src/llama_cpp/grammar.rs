@@ -52,7 +52,7 @@ impl Grammars {
 }
 
 /// One fixed spacing: with free spacing a small model may write spaces until its tokens run out.
-fn spaced(mut schema: Value) -> Value {
+pub(crate) fn spaced(mut schema: Value) -> Value {
     let spacing = json!({
         "whitespace_flexible": false,
         "item_separator": ", ",

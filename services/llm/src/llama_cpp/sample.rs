@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::chat::EngineError;
 
 /// How one request chooses its tokens.
-pub(super) struct Sampler {
+pub(crate) struct Sampler {
     temperature: f32,
     top_p: f32,
     rng: ChaCha8Rng,
@@ -19,17 +19,17 @@ pub(super) struct Sampler {
 
 /// What was chosen.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) token: u32,
+pub(crate) struct Choice {
+    pub(crate) token: u32,
     /// Tokens that the grammar forces after it: they need no choice.
-    pub(super) forced: Vec<u32>,
+    pub(crate) forced: Vec<u32>,
     /// The grammar allows nothing more.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
 }
 
 impl Sampler {
     /// Greedy at temperature 0; `grammar` restricts every choice.
-    pub(super) fn new(temperature: f32, top_p: f32, seed: u64, grammar: Option<Matcher>) -> Self {
+    pub(crate) fn new(temperature: f32, top_p: f32, seed: u64, grammar: Option<Matcher>) -> Self {
         Self {
             temperature,
             top_p,
@@ -41,7 +41,7 @@ impl Sampler {
 
     /// # Errors
     /// [`EngineError::Invalid`] when the grammar's parser gives up.
-    pub(super) fn choose(&mut self, logits: &[f32]) -> Result<Choice, EngineError> {
+    pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<Choice, EngineError> {
         let mut token = self.draw(logits, None);
         let Some(mut grammar) = self.grammar.take() else {
             return Ok(Choice {

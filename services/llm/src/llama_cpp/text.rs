@@ -2,7 +2,7 @@
 
 /// Holds back what may still become a stop string or a character.
 #[derive(Debug)]
-pub(super) struct TextGate {
+pub(crate) struct TextGate {
     stops: Vec<String>,
     /// The beginning of a character whose other bytes come with the next token.
     bytes: Vec<u8>,
@@ -12,7 +12,7 @@ pub(super) struct TextGate {
 }
 
 impl TextGate {
-    pub(super) fn new(stops: Vec<String>) -> Self {
+    pub(crate) fn new(stops: Vec<String>) -> Self {
         Self {
             stops,
             bytes: Vec::new(),
@@ -22,12 +22,12 @@ impl TextGate {
     }
 
     /// Whether a stop string was met; nothing comes out any more.
-    pub(super) fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stopped
     }
 
     /// Takes a token's bytes and gives the text that is certain.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
         if self.stopped {
             return String::new();
         }
@@ -37,7 +37,7 @@ impl TextGate {
     }
 
     /// The rest, when no more tokens come. Half a character is dropped.
-    pub(super) fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         self.bytes.clear();
         if self.stopped {
             return String::new();
