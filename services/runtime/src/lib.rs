@@ -12,6 +12,7 @@
 //! | delivered too often (a message that kills the process) | checked before the handler runs: dead-letter copy, then Term |
 
 pub mod admin;
+pub mod bus;
 pub mod config;
 mod dead_letter;
 pub mod error;

@@ -7,8 +7,6 @@ use async_nats::jetstream::{ErrorCode, message::PublishMessage};
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use foil_proto::names::header;
-use futures::StreamExt;
-use futures::stream::FuturesOrdered;
 
 use crate::stage::{Context, Emit};
 use crate::telemetry;
@@ -53,11 +51,12 @@ pub(crate) async fn store_all(
             Err(fault @ PublishFault::Unpublishable { .. }) => return Err(fault),
             Err(fault) => fault,
         };
-        if Instant::now() + pause >= end {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return Err(fault);
         }
         tracing::debug!(%fault, "waiting to publish");
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
@@ -69,38 +68,36 @@ async fn store_from(
     outgoing: &[Outgoing],
     stored: &mut usize,
 ) -> Result<(), PublishFault> {
-    let first = *stored;
-    for (chunk, messages) in outgoing[first..].chunks(UNACKED_MAX).enumerate() {
-        let begin = first + chunk * UNACKED_MAX;
-        let mut acks: FuturesOrdered<_> = (begin..)
-            .zip(messages)
-            .map(|(index, message)| store_one(jetstream, index, message))
-            .collect();
-        while let Some(ack) = acks.next().await {
-            ack?;
+    while *stored < outgoing.len() {
+        let first = *stored;
+        let mut unacked = Vec::new();
+        let mut refused = None;
+        for message in outgoing[first..].iter().take(UNACKED_MAX) {
+            let publish = PublishMessage::build()
+                .headers(message.headers.clone())
+                .payload(message.payload.clone());
+            // One by one: what is sent at once overtakes itself in a full buffer.
+            match jetstream
+                .send_publish(message.subject.clone(), publish)
+                .await
+            {
+                Ok(ack) => unacked.push(ack),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        for ack in unacked {
+            // A duplicate is stored as well: an earlier attempt of the same input did it.
+            ack.await.map_err(|error| fault(*stored, &error))?;
             *stored += 1;
+        }
+        if let Some(error) = refused {
+            return Err(fault(*stored, &error));
         }
     }
     Ok(())
-}
-
-async fn store_one(
-    jetstream: &JetStream,
-    index: usize,
-    message: &Outgoing,
-) -> Result<(), PublishFault> {
-    let publish = PublishMessage::build()
-        .headers(message.headers.clone())
-        .payload(message.payload.clone());
-    let sent = jetstream
-        .send_publish(message.subject.clone(), publish)
-        .await;
-    // A duplicate is stored as well: an earlier attempt of the same input did it.
-    let ack = match sent {
-        Ok(ack) => ack.await.map(drop),
-        Err(error) => Err(error),
-    };
-    ack.map_err(|error| fault(index, &error))
 }
 
 fn fault(index: usize, error: &PublishError) -> PublishFault {

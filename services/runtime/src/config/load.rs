@@ -165,9 +165,9 @@ fn settle_types<T: DeserializeOwned>(
     layers: &mut [Layer],
     faults: &mut Vec<Fault>,
 ) -> Result<T, ConfigError> {
-    let mut defaults = defaults.clone();
+    let mut fitting = defaults.clone();
     loop {
-        let mut merged = defaults.clone();
+        let mut merged = fitting.clone();
         for layer in layers.iter() {
             merge(&mut merged, &layer.values);
         }
@@ -181,7 +181,18 @@ fn settle_types<T: DeserializeOwned>(
         {
             path.push(field.clone());
         }
-        if faults.len() >= FAULTS_MAX || !mend(&error, path, &mut defaults, layers, faults) {
+        // A default of another variant than the one that was chosen: nobody's fault.
+        let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+        let given = layers
+            .iter()
+            .any(|layer| find(&layer.values, &keys).is_some());
+        let surplus = matches!(error.kind, Kind::UnknownField(..));
+        if surplus && !given && remove(&mut fitting, &keys) {
+            continue;
+        }
+        // With its value the choice of a variant may go, and the defaults then fit again.
+        fitting = defaults.clone();
+        if faults.len() >= FAULTS_MAX || !mend(&error, path, layers, faults) {
             faults.push(fault(&error, &error.path.join("."), None));
             let faults = std::mem::take(faults);
             return Err(ConfigError { faults });
@@ -193,7 +204,6 @@ fn settle_types<T: DeserializeOwned>(
 fn mend(
     error: &Error,
     mut path: Vec<String>,
-    defaults: &mut Dict,
     layers: &mut [Layer],
     faults: &mut Vec<Fault>,
 ) -> bool {
@@ -210,10 +220,6 @@ fn mend(
             remove(&mut layer.values, &keys);
             let origin = Some(layer.name.clone());
             faults.push(fault(error, &path.join("."), origin));
-            return true;
-        }
-        // A default of another variant than the one that was chosen: nobody's fault.
-        if matches!(error.kind, Kind::UnknownField(..)) && remove(defaults, &keys) {
             return true;
         }
         path.pop();

@@ -1,0 +1,22 @@
+//! What the runtime costs against a bare loop.
+
+mod support;
+
+use std::time::Duration;
+
+use foil_runtime::bus;
+use foil_runtime::testing::NatsServer;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_op_stage_has_at_least_half_the_rate_of_a_bare_loop() {
+    let server = NatsServer::start(None);
+    let service = server.service(Duration::from_secs(10)).await;
+    // The best of three: others may want the processor too.
+    let mut best = 0.0_f64;
+    for _ in 0..3 {
+        let report = bus::measure(&service, 20_000, 64).await.expect("measured");
+        println!("{report:?} ratio {:.2}", report.ratio());
+        best = best.max(report.ratio());
+    }
+    assert!(best >= 0.5, "ratio {best:.2}");
+}

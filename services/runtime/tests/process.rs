@@ -1,0 +1,259 @@
+//! A whole process: flags, configuration, admin port, signals, exit codes (`examples/echo.rs`).
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use support::{DEAD, IN, OUT, World, until};
+
+fn binary() -> PathBuf {
+    let here = std::env::current_exe().expect("this test's own path");
+    let profile = here
+        .ancestors()
+        .nth(2)
+        .expect("target/<profile>/deps/<test>");
+    let path = profile.join("examples").join("echo");
+    assert!(
+        path.is_file(),
+        "build the examples as well: {} is missing",
+        path.display()
+    );
+    path
+}
+
+fn command(variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(binary());
+    command.env_clear().envs(variables.iter().copied());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn output(variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command(variables)
+        .args(arguments)
+        .output()
+        .expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("it is text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+struct Echo {
+    child: Child,
+    admin: String,
+}
+
+impl Echo {
+    fn start(world: &World, deadline: &str) -> Self {
+        let url = world.server.url();
+        let mut child = command(&[
+            ("FOIL_NATS__URL", &url),
+            ("FOIL_ADMIN__LISTEN", "127.0.0.1:0"),
+            ("FOIL_SHUTDOWN__DEADLINE", deadline),
+            ("FOIL_TELEMETRY__LOG", "json"),
+        ])
+        .spawn()
+        .expect("it runs");
+        let stderr = child.stderr.take().expect("it is piped");
+        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+        let admin = lines
+            .find_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON log line");
+                line["fields"]["address"].as_str().map(str::to_owned)
+            })
+            .expect("the admin port is logged");
+        // A full pipe would stop the process.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, admin }
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.admin).expect("the admin port is open");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (status.expect("a status"), body.to_owned())
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), pid])
+            .status();
+        assert!(sent.expect("`kill` runs").success());
+    }
+
+    async fn exit(&mut self) -> Option<i32> {
+        let mut status = None;
+        until("the process ends", async || {
+            status = self.child.try_wait().expect("its state can be read");
+            status.is_some()
+        })
+        .await;
+        status.and_then(|status| status.code())
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[tokio::test]
+async fn it_works_shows_itself_and_ends_cleanly() {
+    let world = World::new().await;
+    let mut echo = Echo::start(&world, "10s");
+    until("it is ready", async || echo.get("/readyz").0 == 200).await;
+    world.send("hello").await;
+    world
+        .send_bytes(vec![0xff], async_nats::HeaderMap::new())
+        .await;
+    until("both are gone", async || world.count(IN).await == 0).await;
+    assert_eq!(
+        (world.texts(OUT).await, world.count(DEAD).await),
+        (vec!["hello".to_owned()], 1)
+    );
+    assert_eq!(echo.get("/livez"), (200, "ok\n".to_owned()));
+    let ready: serde_json::Value = serde_json::from_str(&echo.get("/readyz").1).expect("JSON");
+    let names: Vec<_> = ready["checks"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|c| &c["name"])
+        .collect();
+    assert_eq!(names, ["echo.consumer", "nats", "running"]);
+    let (_, metrics) = echo.get("/metrics");
+    for line in [
+        "foil_messages_total{outcome=\"ok\",reason=\"\",stage=\"echo\"} 1",
+        "foil_messages_total{outcome=\"reject\",reason=\"undecodable\",stage=\"echo\"} 1",
+        "foil_dead_letters_total{reason=\"undecodable\",stage=\"echo\"} 1",
+        "foil_published_total{stage=\"echo\"} 1",
+        "foil_inflight{stage=\"echo\"} 0",
+        "foil_handle_duration_seconds_count{outcome=\"ok\",stage=\"echo\"} 1",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line} is not in\n{metrics}"
+        );
+    }
+    assert_eq!(echo.get("/nothing").0, 404);
+    echo.signal("TERM");
+    assert_eq!(echo.exit().await, Some(0));
+}
+
+#[tokio::test]
+async fn readiness_is_off_and_the_admin_port_open_while_it_drains() {
+    let world = World::new().await;
+    let mut echo = Echo::start(&world, "4s");
+    world.send("sleep").await;
+    until("it is at work", async || {
+        world.consumer_info().await.num_ack_pending == 1
+    })
+    .await;
+    echo.signal("INT");
+    until("readiness is off", async || echo.get("/readyz").0 == 503).await;
+    assert_eq!(echo.get("/livez").0, 200);
+    let started = Instant::now();
+    assert_eq!(echo.exit().await, Some(70), "the deadline passed");
+    assert!(
+        started.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(world.count(IN).await, 1);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let world = World::new().await;
+    let mut echo = Echo::start(&world, "30s");
+    world.send("sleep").await;
+    until("it is at work", async || {
+        world.consumer_info().await.num_ack_pending == 1
+    })
+    .await;
+    echo.signal("TERM");
+    until("readiness is off", async || echo.get("/readyz").0 == 503).await;
+    echo.signal("TERM");
+    let started = Instant::now();
+    assert_eq!(echo.exit().await, Some(1));
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_fatal_error_ends_it_with_1() {
+    let world = World::new().await;
+    let mut echo = Echo::start(&world, "5s");
+    world.send("fatal").await;
+    assert_eq!(echo.exit().await, Some(1));
+    assert_eq!(world.count(IN).await, 1);
+}
+
+#[test]
+fn a_bad_configuration_is_64_with_every_fault() {
+    let variables = [("FOIL_ECHO__WORKER__PERMITS", "0"), ("FOIL_NATS__ULR", "x")];
+    let arguments = ["--set", "telemetry.sampling=2", "--check-config"];
+    let (code, _, stderr) = output(&variables, &arguments);
+    assert_eq!(code, Some(64));
+    for part in [
+        "3 configuration faults",
+        "echo.worker.permits",
+        "nats.ulr",
+        "telemetry.sampling",
+    ] {
+        assert!(stderr.contains(part), "{part} is not in {stderr}");
+    }
+}
+
+#[test]
+fn flags_that_end_at_once() {
+    let (code, stdout, _) = output(&[], &["--check-config"]);
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "the configuration holds\n")
+    );
+    let secret = [("FOIL_NATS__TOKEN", "hunter2")];
+    let (code, stdout, _) = output(&secret, &["--dump-config"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.contains("token = \"***\"") && !stdout.contains("hunter2"),
+        "{stdout}"
+    );
+    for wrong in [["--nonsense", ""], ["--set", "nosection=1"]] {
+        assert_eq!(output(&[], &wrong).0, Some(2), "{wrong:?}");
+    }
+    let (code, stdout, _) = output(&[], &["--version"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with("foil-echo "), "{stdout}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let (code, _, stderr) = output(&[("FOIL_ADMIN__LISTEN", &address)], &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains(&format!("cannot listen on {address}")),
+        "{stderr}"
+    );
+}
