@@ -10,12 +10,18 @@
 //! | an output cannot be stored | wait, then NAK with a delay: backpressure, not the input's fault |
 //! | the dead-letter copy fails | NAK with a delay; nothing is ever Termed without a stored copy |
 //! | delivered too often (a message that kills the process) | checked before the handler runs: dead-letter copy, then Term |
+//!
+//! A stage pulls only while every check that it registered ([`Service::health`]) and every check of
+//! the process is up: an outage of what it needs costs waiting, not attempts.
+//!
+//! `examples/echo.rs` is a whole stage.
 
 pub mod admin;
 pub mod bus;
 pub mod config;
 mod dead_letter;
 pub mod error;
+mod excused;
 pub mod health;
 mod heartbeat;
 pub mod metrics;

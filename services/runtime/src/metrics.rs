@@ -8,6 +8,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 
@@ -69,6 +70,11 @@ pub(crate) fn install(
         }
         further(builder).build()
     })
+}
+
+/// Sends what further readers have buffered.
+pub(crate) fn flush() -> OTelSdkResult {
+    PROVIDER.get().map_or(Ok(()), SdkMeterProvider::force_flush)
 }
 
 /// What every instrument is made with.

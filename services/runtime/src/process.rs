@@ -1,20 +1,21 @@
 //! One input, top to bottom.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::context::Context as JetStream;
 use async_nats::jetstream::{AckKind, message};
 use async_nats::{Client, HeaderMap, Message, Request, Subject};
 use bytes::Bytes;
+use foil_proto::names::header;
 use futures::FutureExt;
 use tracing::Instrument;
 
 use crate::config::WorkerConfig;
 use crate::dead_letter::{DeadLetter, one_line, tenant_of};
 use crate::error::{BoxError, Reason, StageError};
+use crate::excused::Excused;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::StageMetrics;
 use crate::publish::{PublishFault, pass_trace_on, prepare, prepare_one, store_all};
@@ -44,36 +45,6 @@ pub(crate) struct Desk<S> {
 pub(crate) struct Shared {
     pub(crate) fatal: OnceLock<BoxError>,
     excused: Excused,
-}
-
-/// Deliveries that failed for no fault of the input, by stream sequence: they do not count towards
-/// the limit, or a full stream downstream would empty this one into the dead letters.
-#[derive(Default)]
-struct Excused(Mutex<BTreeMap<u64, u64>>);
-
-/// More are forgotten, oldest first.
-const EXCUSED_MAX: usize = 8192;
-
-impl Excused {
-    fn map(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count(&self, sequence: u64) -> u64 {
-        self.map().get(&sequence).copied().unwrap_or(0)
-    }
-
-    fn add(&self, sequence: u64) {
-        let mut map = self.map();
-        *map.entry(sequence).or_insert(0) += 1;
-        if map.len() > EXCUSED_MAX {
-            map.pop_first();
-        }
-    }
-
-    fn forget(&self, sequence: u64) {
-        self.map().remove(&sequence);
-    }
 }
 
 /// An input as it was delivered.
@@ -340,8 +311,10 @@ impl<S: Stage> Desk<S> {
             let now_ms = now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
             outgoing.push(prepare_one(emit, id, now_ms, &delivery.headers)?);
         }
-        // The copy shows where in the trace it was given up.
-        pass_trace_on(&delivery.headers, &mut outgoing[0].headers);
+        let copy = &mut outgoing[0].headers;
+        if copy.get(header::TRACEPARENT).is_none() {
+            pass_trace_on(&delivery.headers, copy);
+        }
         // No patience: the input is kept by its stream, and there is a next delivery.
         Ok(store_all(&self.jetstream, &outgoing, Duration::ZERO).await?)
     }

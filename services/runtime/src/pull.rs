@@ -70,11 +70,19 @@ impl Puller {
     }
 
     pub(crate) async fn request(&mut self, count: usize) -> Result<(), BoxError> {
+        // A consumer may have limits of its own, and refuses what is beyond.
+        let limits = &self.consumer.cached_info().config;
+        let most = usize::try_from(limits.max_batch).unwrap_or(0);
+        let count = if most > 0 { count.min(most) } else { count };
+        let expiry = match limits.max_expires {
+            Duration::ZERO => self.expiry,
+            longest => self.expiry.min(longest),
+        };
         let token = self.next_token;
         self.next_token += 1;
         let batch = BatchConfig {
             batch: count,
-            expires: Some(self.expiry),
+            expires: Some(expiry),
             ..BatchConfig::default()
         };
         let inbox = Subject::from(format!("{}.{token}", self.inbox));
@@ -82,7 +90,7 @@ impl Puller {
         self.open.push_back(Request {
             token,
             left: count,
-            lost_at: Instant::now() + self.expiry + GRACE,
+            lost_at: Instant::now() + expiry + GRACE,
         });
         Ok(())
     }

@@ -183,11 +183,7 @@ where
         result
     });
     let left = shutdown.remaining().max(Duration::from_millis(100));
-    {
-        // Exporters need the runtime that they were made in.
-        let _inside = runtime.enter();
-        telemetry::flush(left.min(Duration::from_secs(5)));
-    }
+    telemetry::flush(left.min(Duration::from_secs(5)));
     // A handler that blocks its thread must not keep the process.
     runtime.shutdown_timeout(shutdown.remaining().max(Duration::from_millis(100)));
     result

@@ -136,10 +136,18 @@ pub fn flush(limit: Duration) {
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .clone();
-    if let Some(traces) = traces
-        && let Err(error) = traces.shutdown_with_timeout(limit)
-    {
-        tracing::warn!(%error, "traces were not flushed");
+    let (done, waiting) = std::sync::mpsc::channel();
+    // On a thread of its own: not every part of it takes a limit.
+    std::thread::spawn(move || {
+        let traces = traces.map_or(Ok(()), |traces| traces.shutdown_with_timeout(limit));
+        let metrics = metrics::flush();
+        // Nobody waits any more when this took too long.
+        let _ = done.send(traces.and(metrics));
+    });
+    match waiting.recv_timeout(limit) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "telemetry was not flushed"),
+        Err(_) => tracing::warn!(?limit, "telemetry was not flushed in time"),
     }
 }
 

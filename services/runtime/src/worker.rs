@@ -61,7 +61,8 @@ impl StageSpec {
     }
 }
 
-/// Runs a stage until the shutdown, through outages of the server and absence of the consumer.
+/// Runs a stage until the shutdown, through outages of the server and absence of the consumer. An
+/// error ends this stage alone: who runs several triggers the shutdown of the others.
 ///
 /// # Errors
 /// [`RunError::Fatal`] when the stage cannot serve; [`RunError::DeadlinePassed`] when inputs were

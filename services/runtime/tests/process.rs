@@ -55,6 +55,10 @@ struct Echo {
 
 impl Echo {
     fn start(world: &World, deadline: &str) -> Self {
+        Self::start_with(world, deadline, &[])
+    }
+
+    fn start_with(world: &World, deadline: &str, further: &[(&str, &str)]) -> Self {
         let url = world.server.url();
         let mut child = command(&[
             ("FOIL_NATS__URL", &url),
@@ -62,6 +66,7 @@ impl Echo {
             ("FOIL_SHUTDOWN__DEADLINE", deadline),
             ("FOIL_TELEMETRY__LOG", "json"),
         ])
+        .envs(further.iter().copied())
         .spawn()
         .expect("it runs");
         let stderr = child.stderr.take().expect("it is piped");
@@ -206,6 +211,38 @@ async fn a_fatal_error_ends_it_with_1() {
     world.send("fatal").await;
     assert_eq!(echo.exit().await, Some(1));
     assert_eq!(world.count(IN).await, 1);
+}
+
+#[tokio::test]
+async fn traces_go_to_the_collector_and_a_mute_one_does_not_hold_the_end() {
+    let world = World::new().await;
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = format!("http://{}", collector.local_addr().expect("bound"));
+    let further = [
+        ("FOIL_TELEMETRY__OTLP_ENDPOINT", endpoint.as_str()),
+        ("FOIL_TELEMETRY__SAMPLING", "1.0"),
+    ];
+    let mut echo = Echo::start_with(&world, "8s", &further);
+    let heard = std::thread::spawn(move || {
+        let (mut connection, _) = collector.accept().expect("a connection");
+        let mut preface = [0; 14];
+        connection.read_exact(&mut preface).expect("a greeting");
+        // Kept open, and never answered.
+        (preface, connection)
+    });
+    world.send("hello").await;
+    until("the input is gone", async || world.count(IN).await == 0).await;
+    until("the collector was called", async || heard.is_finished()).await;
+    let (preface, _connection) = heard.join().expect("it was called");
+    assert_eq!(&preface, b"PRI * HTTP/2.0");
+    let started = Instant::now();
+    echo.signal("TERM");
+    assert_eq!(echo.exit().await, Some(0));
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[test]
