@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::chat::{EngineError, LanguageModel};
 use crate::llama_cpp::{LlamaCpp, LlamaCppConfig};
+use crate::trace::Traced;
 
 /// Which adapter serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -136,14 +137,105 @@ pub async fn load(config: &EngineConfig) -> Result<Arc<dyn LanguageModel>, Engin
             let config = LlamaCppConfig::from(config);
             let loaded = tokio::task::spawn_blocking(move || LlamaCpp::load(config)).await;
             let model = loaded.map_err(|error| EngineError::Died(error.to_string()))??;
-            Ok(model)
+            Ok(Arc::new(Traced(model)))
         }
-        EngineKind::Openai => Ok(Arc::new(crate::openai::OpenAi::new(config)?)),
+        EngineKind::Openai => {
+            let model = crate::openai::OpenAi::new(config)?;
+            Ok(Arc::new(Traced(Arc::new(model))))
+        }
         #[cfg(feature = "mistralrs")]
-        EngineKind::Mistralrs => Ok(Arc::new(crate::mistral::Mistral::load(config).await?)),
+        EngineKind::Mistralrs => {
+            let model = crate::mistral::Mistral::load(config).await?;
+            Ok(Arc::new(Traced(Arc::new(model))))
+        }
         #[cfg(not(feature = "mistralrs"))]
         EngineKind::Mistralrs => Err(EngineError::Invalid(
             "llm.engine: \"mistralrs\" is not in this build (cargo feature mistralrs)".into(),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn config(fields: Value) -> EngineConfig {
+        serde_json::from_value(fields).unwrap()
+    }
+
+    #[test]
+    fn the_names_of_engines_are_those_of_the_documentation() {
+        for (name, kind) in [
+            ("llama-cpp", EngineKind::LlamaCpp),
+            ("mistralrs", EngineKind::Mistralrs),
+            ("openai", EngineKind::Openai),
+        ] {
+            assert_eq!(config(json!({"engine": name})).engine, kind);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        let error = serde_json::from_value::<EngineConfig>(json!({"modle": "x"})).unwrap_err();
+        assert!(error.to_string().contains("unknown field `modle`"));
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let config = config(json!({"api_key": "sk-private"}));
+        assert!(!format!("{config:?}").contains("private"));
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let faults = config(json!({
+            "engine": "openai", "context_tokens": 1, "parallel": 0, "queue": 5000, "threads": 0,
+            "timeout": "2h", "api_key": "x", "api_key_file": "/x",
+        }))
+        .validate();
+        let keys = [
+            "model",
+            "context_tokens",
+            "parallel",
+            "queue",
+            "threads",
+            "timeout",
+            "base_url",
+            "api_key",
+        ];
+        for key in keys {
+            let named = |fault: &&String| fault.starts_with(&format!("llm.{key}: "));
+            assert_eq!(faults.iter().filter(named).count(), 1, "{key}: {faults:?}");
+        }
+        assert_eq!(faults.len(), keys.len(), "{faults:?}");
+        assert!(config(json!({"model": "m.gguf"})).validate().is_empty());
+        let openai = json!({"engine": "openai", "model": "m", "base_url": "http://127.0.0.1/v1"});
+        assert!(config(openai).validate().is_empty());
+    }
+
+    #[cfg(not(feature = "mistralrs"))]
+    #[tokio::test]
+    async fn an_engine_that_is_not_built_in_is_a_clear_error() {
+        let Err(error) = load(&config(json!({"engine": "mistralrs", "model": "m"}))).await else {
+            panic!("it was loaded");
+        };
+        assert!(matches!(error, EngineError::Invalid(_)));
+        assert!(
+            error.to_string().contains("cargo feature mistralrs"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_missing_model_is_named() {
+        let Err(error) = load(&config(json!({"model": "no/such.gguf"}))).await else {
+            panic!("it was loaded");
+        };
+        assert!(
+            error.to_string().contains("cannot load model no/such.gguf"),
+            "{error}"
+        );
     }
 }

@@ -7,6 +7,7 @@
 //! [`prompt`] builds what goes in: versioned prompt files, neutralised user text, and trimming to
 //! the model's context that counts tokens.
 
+pub mod bench;
 pub mod chat;
 pub mod config;
 pub mod llama_cpp;
@@ -17,6 +18,7 @@ pub mod prompt;
 mod relay;
 #[cfg(feature = "stub")]
 pub mod stub;
+mod trace;
 
 pub use chat::{
     ChatEvent, ChatRequest, ChatStream, Completion, EngineError, Finish, LanguageModel, Message,

@@ -22,6 +22,7 @@ use crate::chat::{ChatRequest, ChatStream, EngineError, LanguageModel, ModelInfo
 use crate::config::EngineConfig;
 
 mod backend;
+mod bare;
 mod engine;
 mod grammar;
 mod model;
@@ -31,14 +32,17 @@ mod slots;
 mod text;
 
 pub use backend::backend;
+pub use bare::BareLoop;
+#[cfg(feature = "mistralrs")]
+pub(crate) use grammar::spaced;
 pub use model::{GgufKind, inspect};
+pub(crate) use sample::Sampler;
+pub(crate) use text::TextGate;
 
 use engine::Shape;
 use grammar::Grammars;
 use model::{ChatModel, load_error};
 use queue::{Job, Queue, Refused};
-use sample::Sampler;
-use text::TextGate;
 
 /// How to run a model file.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use super::slots::{Run, Slots, Start};
 use crate::chat::{ChatEvent, EngineError, Finish, Usage};
 
 /// Most tokens of one batch.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 /// Most tokens of one batch while some request writes: more would make its reader wait.
 const BATCH_WHILE_WRITING: usize = 256;
 
@@ -37,7 +37,7 @@ impl Shape {
         self.parallel * 2
     }
 
-    fn context<'a>(self, model: &'a LlamaModel) -> Result<LlamaContext<'a>, String> {
+    pub(super) fn context<'a>(self, model: &'a LlamaModel) -> Result<LlamaContext<'a>, String> {
         let parallel = u32::try_from(self.parallel).unwrap_or(u32::MAX);
         let cells = self.context_tokens.saturating_mul(parallel);
         let sequences = u32::try_from(self.sequences()).unwrap_or(u32::MAX);

@@ -39,6 +39,7 @@ pub struct Limits {
     /// Tokens of one request, prompt and answer.
     pub context_tokens: u32,
     /// A long answer must take a second or more. A model does by itself; a stub has to be slow.
+    #[allow(dead_code, reason = "an adapter over a real model need not read it")]
     pub slow: bool,
 }
 
@@ -127,7 +128,10 @@ fn ask(text: &str, max_tokens: u32) -> ChatRequest {
 
 /// A request that keeps an engine busy for a while.
 fn ask_long() -> ChatRequest {
-    ask("Count from one to a thousand, in words.", 1500)
+    ask(
+        "Write a long story about a fishing village, with many chapters.",
+        1500,
+    )
 }
 
 async fn start(model: &Arc<dyn LanguageModel>, request: ChatRequest) -> ChatStream {
