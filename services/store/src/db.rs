@@ -12,6 +12,7 @@ use qdrant_client::qdrant::{
 };
 use qdrant_client::{Qdrant, QdrantError};
 use tonic::Code;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::point::{Fields, Point, field, point_ids};
@@ -76,7 +77,15 @@ impl Db {
         collection: &'static str,
         call: impl Future<Output = Result<T, QdrantError>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.timeout, call).await {
+        let span = tracing::info_span!(
+            "qdrant",
+            otel.name = format_args!("{operation} {collection}"),
+            otel.kind = "client",
+            db.system.name = "qdrant",
+            db.operation.name = operation,
+            db.collection.name = collection,
+        );
+        match tokio::time::timeout(self.timeout, call.instrument(span)).await {
             Ok(answer) => answer.map_err(|error| failed(operation, collection, error)),
             Err(_) => Err(StoreError::Unavailable {
                 operation,

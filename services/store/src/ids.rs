@@ -63,7 +63,7 @@ mod tests {
         // Stored points are found by these for ever.
         assert_eq!(
             RecordKey::new("acme", "mara", "kettle").id().to_string(),
-            "GOLDEN"
+            "3beb845b-49de-5e24-9507-496d0f946d82"
         );
     }
 

@@ -22,7 +22,8 @@ pub struct ProvisionConfig {
     /// The log of updates. When it is full its oldest messages go, so it must hold more than the
     /// embedder may lag behind.
     pub updates: Limits,
-    /// Work queues; when one is full, publishing to it fails and the stage before it waits.
+    /// Work queues; when one is full, publishing to it fails and the stage before it waits. Only
+    /// `profile` makes room for what is new: the server allows nothing else with schedules.
     pub select: Limits,
     pub extract: Limits,
     pub profile: Limits,

@@ -26,8 +26,35 @@ pub(super) struct Consumer {
     pub(super) filter: &'static str,
 }
 
-/// What the defaults of one stream are.
-struct Default_ {
+/// Every stream, in the order of the flow, then the buckets.
+pub(super) fn specs(config: &ProvisionConfig) -> Vec<Spec> {
+    let staged = |stream, stage, filter| Spec {
+        stream,
+        consumer: Some(Consumer { stage, filter }),
+    };
+    let plain = |stream| Spec {
+        stream,
+        consumer: None,
+    };
+    vec![
+        staged(updates(config), stage::EMBEDDER, subject::UPDATE_ALL),
+        staged(select(config), stage::SELECTOR, subject::SELECT_ALL),
+        staged(extract(config), stage::EXTRACTOR, subject::EXTRACT_ALL),
+        // Without the schedules: one that waits to fire is no work.
+        staged(profile(config), stage::PROFILER, subject::PROFILE_ALL),
+        staged(generate(config), stage::GENERATOR, subject::GENERATE_ALL),
+        plain(events(config)),
+        plain(dead(config)),
+        plain(profiles(config)),
+        plain(active(config)),
+    ]
+}
+
+/// A stream's defaults.
+struct Plan<'a> {
+    name: &'a str,
+    subjects: &'a [&'a str],
+    /// On disk.
     bytes: u64,
     messages: u64,
     age: Duration,
@@ -35,69 +62,60 @@ struct Default_ {
     message: u64,
 }
 
+impl Plan<'_> {
+    /// A log: when it is full its oldest messages go.
+    fn log(&self, config: &ProvisionConfig, limits: Limits) -> Config {
+        Config {
+            name: self.name.to_owned(),
+            subjects: self.subjects.iter().map(|s| (*s).to_owned()).collect(),
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::Old,
+            max_bytes: signed(limits.max_bytes.unwrap_or(self.bytes)),
+            max_messages: signed(limits.max_messages.unwrap_or(self.messages)),
+            max_messages_per_subject: -1,
+            max_age: limits.max_age.unwrap_or(self.age),
+            max_message_size: i32::try_from(self.message).unwrap_or(i32::MAX),
+            max_consumers: -1,
+            storage: StorageType::File,
+            num_replicas: usize::from(config.replicas),
+            duplicate_window: config.duplicate_window,
+            allow_direct: true,
+            ..Config::default()
+        }
+    }
+
+    /// A queue with one message a subject: a newer one takes the place of a waiting one. When it is
+    /// full, what is new is refused, since dropping what is old would lose work.
+    fn work(&self, config: &ProvisionConfig, limits: Limits) -> Config {
+        Config {
+            retention: RetentionPolicy::WorkQueue,
+            discard: DiscardPolicy::New,
+            max_messages_per_subject: 1,
+            ..self.log(config, limits)
+        }
+    }
+
+    /// As a NATS client makes a key-value bucket, with a time to live for each key.
+    fn key_value(&self, config: &ProvisionConfig, limits: Limits, history: usize) -> Config {
+        Config {
+            discard: DiscardPolicy::New,
+            max_messages_per_subject: signed(history as u64),
+            allow_rollup: true,
+            deny_delete: true,
+            allow_message_ttl: true,
+            ..self.log(config, limits)
+        }
+    }
+}
+
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn base(
-    config: &ProvisionConfig,
-    name: &str,
-    subjects: &[&str],
-    limits: Limits,
-    defaults: &Default_,
-) -> Config {
-    Config {
-        name: name.to_owned(),
-        subjects: subjects.iter().map(|s| (*s).to_owned()).collect(),
-        max_bytes: signed(limits.max_bytes.unwrap_or(defaults.bytes)),
-        max_messages: signed(limits.max_messages.unwrap_or(defaults.messages)),
-        max_messages_per_subject: -1,
-        max_age: limits.max_age.unwrap_or(defaults.age),
-        max_message_size: i32::try_from(defaults.message).unwrap_or(i32::MAX),
-        storage: StorageType::File,
-        num_replicas: usize::from(config.replicas),
-        duplicate_window: config.duplicate_window,
-        max_consumers: -1,
-        allow_direct: true,
-        ..Config::default()
-    }
-}
-
-fn log(stream: Config) -> Config {
-    Config {
-        retention: RetentionPolicy::Limits,
-        discard: DiscardPolicy::Old,
-        ..stream
-    }
-}
-
-/// One message a subject: a newer one takes the place of a waiting one. When it is full, what is new
-/// is refused, since dropping what is old would lose work.
-fn work(stream: Config) -> Config {
-    Config {
-        retention: RetentionPolicy::WorkQueue,
-        discard: DiscardPolicy::New,
-        max_messages_per_subject: 1,
-        ..stream
-    }
-}
-
-fn stage_of(stream: Config, stage: &'static str, filter: &'static str) -> Spec {
-    Spec {
-        stream,
-        consumer: Some(Consumer { stage, filter }),
-    }
-}
-
-/// Every stream, in the order of the flow, then the buckets.
-pub(super) fn specs(config: &ProvisionConfig) -> Vec<Spec> {
-    let tokens = |bytes| Default_ {
-        bytes,
-        messages: 1_000_000,
-        age: 30 * DAY,
-        message: 16 * KIB,
-    };
-    let updates = Default_ {
+fn updates(config: &ProvisionConfig) -> Config {
+    let plan = Plan {
+        name: stream::UPDATES,
+        subjects: &[subject::UPDATE_ALL],
         bytes: 1_024 * MIB,
         messages: 10_000_000,
         age: 7 * DAY,
@@ -105,160 +123,109 @@ pub(super) fn specs(config: &ProvisionConfig) -> Vec<Spec> {
         // small enough that its copy, with the reason in its headers, fits the server's 1 MiB.
         message: 960 * KIB,
     };
-    let update = subject::UPDATE_ALL;
-    let updates = log(base(
-        config,
-        stream::UPDATES,
-        &[update],
-        config.updates,
-        &updates,
-    ));
+    plan.log(config, config.updates)
+}
 
-    let select = subject::SELECT_ALL;
-    let selects = work(base(
-        config,
-        stream::SELECT,
-        &[select],
-        config.select,
-        &tokens(128 * MIB),
-    ));
-    let extract = subject::EXTRACT_ALL;
-    let extracts = tokens(256 * MIB);
-    let extracts = work(base(
-        config,
-        stream::EXTRACT,
-        &[extract],
-        config.extract,
-        &extracts,
-    ));
+/// A queue of keys.
+fn tokens<'a>(name: &'a str, subjects: &'a [&'a str], bytes: u64) -> Plan<'a> {
+    Plan {
+        name,
+        subjects,
+        bytes,
+        messages: 1_000_000,
+        age: 30 * DAY,
+        message: 16 * KIB,
+    }
+}
 
-    let profile = [subject::PROFILE_ALL, subject::PROFILE_SCHEDULE_ALL];
-    let profiles = Config {
+fn select(config: &ProvisionConfig) -> Config {
+    let subjects = [subject::SELECT_ALL];
+    tokens(stream::SELECT, &subjects, 128 * MIB).work(config, config.select)
+}
+
+fn extract(config: &ProvisionConfig) -> Config {
+    let subjects = [subject::EXTRACT_ALL];
+    tokens(stream::EXTRACT, &subjects, 256 * MIB).work(config, config.extract)
+}
+
+fn profile(config: &ProvisionConfig) -> Config {
+    let subjects = [subject::PROFILE_ALL, subject::PROFILE_SCHEDULE_ALL];
+    let plan = tokens(stream::PROFILE, &subjects, 128 * MIB);
+    Config {
         allow_message_schedules: true,
         allow_message_ttl: true,
-        allow_rollup: true, // a schedule that fires replaces what waits on its target
-        ..work(base(
-            config,
-            stream::PROFILE,
-            &profile,
-            config.profile,
-            &tokens(128 * MIB),
-        ))
-    };
+        allow_rollup: true, // the server asks for it with schedules
+        // The server allows no other one with schedules. A user whose work goes that way is
+        // profiled at their next update.
+        discard: DiscardPolicy::Old,
+        max_messages: signed(config.profile.max_messages.unwrap_or(10_000_000)),
+        ..plan.work(config, config.profile)
+    }
+}
 
-    let requests = Default_ {
+fn generate(config: &ProvisionConfig) -> Config {
+    let plan = Plan {
+        name: stream::GENERATE,
+        subjects: &[subject::GENERATE_ALL],
         bytes: 64 * MIB,
         messages: 10_000,
         age: HOUR,
         message: 64 * KIB,
     };
-    let generate = subject::GENERATE_ALL;
-    let generates = base(
-        config,
-        stream::GENERATE,
-        &[generate],
-        config.generate,
-        &requests,
-    );
-    let generates = Config {
+    Config {
         max_messages_per_subject: -1, // requests of one tenant are not one piece of work
         allow_message_ttl: true,
-        ..work(generates)
-    };
-
-    let mut specs = vec![
-        stage_of(updates, stage::EMBEDDER, update),
-        stage_of(selects, stage::SELECTOR, select),
-        stage_of(extracts, stage::EXTRACTOR, extract),
-        // A schedule waiting to fire is no work.
-        stage_of(profiles, stage::PROFILER, subject::PROFILE_ALL),
-        stage_of(generates, stage::GENERATOR, generate),
-    ];
-    specs.extend(unworked(config).into_iter().map(|stream| Spec {
-        stream,
-        consumer: None,
-    }));
-    specs
+        ..plan.work(config, config.generate)
+    }
 }
 
-/// What no stage works on.
-fn unworked(config: &ProvisionConfig) -> [Config; 4] {
-    let events = Default_ {
+fn events(config: &ProvisionConfig) -> Config {
+    let plan = Plan {
+        name: stream::EVENTS,
+        subjects: &[subject::EVENT_ALL],
         bytes: 256 * MIB,
         messages: 10_000_000,
         age: 7 * DAY,
         message: 16 * KIB,
     };
-    let dead = Default_ {
+    plan.log(config, config.events)
+}
+
+fn dead(config: &ProvisionConfig) -> Config {
+    let plan = Plan {
+        name: stream::DEAD,
+        subjects: &[subject::DEAD_ALL],
         bytes: 256 * MIB,
         messages: 1_000_000,
         age: 30 * DAY,
         message: MIB,
     };
-    let dead = base(
-        config,
-        stream::DEAD,
-        &[subject::DEAD_ALL],
-        config.dead,
-        &dead,
-    );
-    let profiles = Default_ {
+    Config {
+        discard: DiscardPolicy::New, // no dead letter goes to make room for another
+        ..plan.log(config, config.dead)
+    }
+}
+
+fn profiles(config: &ProvisionConfig) -> Config {
+    let plan = Plan {
+        name: &format!("KV_{}", bucket::PROFILES),
+        subjects: &[&format!("$KV.{}.>", bucket::PROFILES)],
         bytes: 512 * MIB,
         messages: 100_000_000,
         age: Duration::ZERO, // a profile stays until its user is erased
         message: PROFILE_BYTES_MAX as u64 + 4 * KIB,
     };
-    let active = Default_ {
+    plan.key_value(config, config.profiles, HISTORY)
+}
+
+fn active(config: &ProvisionConfig) -> Config {
+    let plan = Plan {
+        name: &format!("KV_{}", bucket::ACTIVE),
+        subjects: &[&format!("$KV.{}.>", bucket::ACTIVE)],
         bytes: 64 * MIB,
         messages: 10_000_000,
         age: 30 * DAY,
-        message: KIB + 3 * 320, // headers, and a value of one byte
+        message: 2 * KIB,
     };
-    [
-        log(base(
-            config,
-            stream::EVENTS,
-            &[subject::EVENT_ALL],
-            config.events,
-            &events,
-        )),
-        Config {
-            // No dead letter goes to make room for another.
-            discard: DiscardPolicy::New,
-            ..log(dead)
-        },
-        key_value(
-            config,
-            bucket::PROFILES,
-            config.profiles,
-            &profiles,
-            HISTORY,
-        ),
-        key_value(config, bucket::ACTIVE, config.active, &active, 1),
-    ]
-}
-
-/// As a NATS client makes a key-value bucket.
-fn key_value(
-    config: &ProvisionConfig,
-    name: &str,
-    limits: Limits,
-    defaults: &Default_,
-    history: usize,
-) -> Config {
-    let subjects = format!("$KV.{name}.>");
-    Config {
-        max_messages_per_subject: signed(history as u64),
-        discard: DiscardPolicy::New,
-        allow_rollup: true,
-        deny_delete: true,
-        allow_message_ttl: true,
-        ..base(
-            config,
-            &format!("KV_{name}"),
-            &[&subjects],
-            limits,
-            defaults,
-        )
-    }
+    plan.key_value(config, config.active, 1)
 }
