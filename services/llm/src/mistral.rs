@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use mistralrs::{Constraint, RequestBuilder, Response, TextMessageRole};
+use mistralrs::{Constraint, RequestBuilder, Response, StopTokens, TextMessageRole};
 
 use crate::chat::{
     ChatRequest, ChatStream, EngineError, Finish, LanguageModel, ModelInfo, Role, Usage,
@@ -207,7 +207,7 @@ impl Job {
         let requests = engine.model.inner().get_sender(None).map_err(died)?;
         let mut stream = engine
             .model
-            .stream_chat_request(self.build())
+            .stream_chat_request(self.build(engine.end))
             .await
             .map_err(|_| EngineError::Died("the engine takes no requests any more".into()))?;
         let mut text = TextGate::new(self.request.stop.clone());
@@ -259,7 +259,7 @@ impl Job {
         Ok((Finish::Length, usage))
     }
 
-    fn build(&self) -> RequestBuilder {
+    fn build(&self, end: Option<u32>) -> RequestBuilder {
         let request = &self.request;
         let mut builder = RequestBuilder::new()
             .set_sampler_temperature(0.0)
@@ -279,10 +279,13 @@ impl Job {
                 seed: request.seed,
             }));
         }
-        match &request.schema {
-            Some(schema) => builder.set_constraint(Constraint::JsonSchema(spaced(schema.clone()))),
-            None => builder,
+        let Some(schema) = &request.schema else {
+            return builder;
+        };
+        if let Some(end) = end {
+            builder = builder.set_sampler_stop_toks(StopTokens::Ids(vec![end]));
         }
+        builder.set_constraint(Constraint::JsonSchema(spaced(schema.clone())))
     }
 
     /// What an answer that is no chunk means. Its texts may hold the prompt, so none passes.

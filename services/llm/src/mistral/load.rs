@@ -29,6 +29,10 @@ type Count = Box<dyn Fn(&str) -> Option<usize> + Send + Sync>;
 pub(super) struct Engine {
     pub(super) model: Model,
     pub(super) template: Template,
+    /// What ends an answer that its schema has completed. Of a GGUF file's several end tokens
+    /// mistralrs stops at one and its grammar writes another: unless stopped there too, a complete
+    /// answer would be followed by end tokens up to `max_tokens`.
+    pub(super) end: Option<u32>,
     count: Count,
     dead: AtomicBool,
 }
@@ -84,7 +88,11 @@ impl Source {
         let builder = self.builder()?;
         let parts = builder.build_pipeline().await;
         let (pipeline, scheduler, config) = parts.map_err(|error| self.error(error))?;
-        let tokenizer = pipeline.lock().await.tokenizer();
+        let (tokenizer, vocabulary) = {
+            let pipeline = pipeline.lock().await;
+            (pipeline.tokenizer(), pipeline.get_metadata().tok_env())
+        };
+        let end = vocabulary.map(|vocabulary| vocabulary.tok_trie().eos_token());
         let tokenizer = tokenizer.ok_or_else(|| self.error("has no tokenizer"))?;
         let count: Count = Box::new(move |text| {
             let encoded = tokenizer.encode_fast(text, false);
@@ -97,6 +105,7 @@ impl Source {
         Ok(Engine {
             model,
             template,
+            end,
             count,
             dead: AtomicBool::new(false),
         })
