@@ -20,6 +20,7 @@ use crate::worker::{StageSpec, run_stage};
 const STREAM: &str = "FOIL_BENCH_BUS";
 const SUBJECT: &str = "foil.v1.bench.bus";
 const STAGE: &str = "bench";
+const ROUNDS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Messages per second of each.
@@ -36,8 +37,9 @@ impl BusReport {
     }
 }
 
-/// Measures both over `messages` messages, `concurrency` at work at once, each in a memory stream
-/// made for it. The service's user must be allowed to make streams.
+/// Measures both over `messages` messages, `concurrency` at work at once, in a memory stream made
+/// for it, and repeats that in turn: the best of each side is what it can do when nothing else
+/// wants the processor. The service's user must be allowed to make streams.
 ///
 /// # Errors
 /// When the server refuses, or the messages are not through within two minutes.
@@ -47,15 +49,20 @@ pub async fn measure(
     concurrency: usize,
 ) -> Result<BusReport, BoxError> {
     let jetstream = jetstream::new(service.nats.clone());
-    let consumer = fill(&jetstream, messages, concurrency).await?;
-    let raw = timed(messages, raw_loop(&consumer, messages, concurrency)).await?;
-    fill(&jetstream, messages, concurrency).await?;
-    let stage = timed(messages, stage_loop(service, messages, concurrency)).await?;
+    let mut report = BusReport {
+        raw_per_second: 0.0,
+        stage_per_second: 0.0,
+    };
+    for _ in 0..ROUNDS {
+        let consumer = fill(&jetstream, messages, concurrency).await?;
+        let raw = timed(messages, raw_loop(&consumer, messages, concurrency)).await?;
+        fill(&jetstream, messages, concurrency).await?;
+        let stage = timed(messages, stage_loop(service, messages, concurrency)).await?;
+        report.raw_per_second = report.raw_per_second.max(raw);
+        report.stage_per_second = report.stage_per_second.max(stage);
+    }
     jetstream.delete_stream(STREAM).await?;
-    Ok(BusReport {
-        raw_per_second: raw,
-        stage_per_second: stage,
-    })
+    Ok(report)
 }
 
 async fn timed(

@@ -2,11 +2,12 @@
 //!
 //! Labels are of closed sets: stage, outcome, reason. Never a user, never a text.
 
-use std::sync::{LazyLock, OnceLock};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
@@ -120,13 +121,26 @@ pub fn text() -> Result<String, prometheus::Error> {
     TextEncoder::new().encode_to_string(&REGISTRY.gather())
 }
 
+/// Read when it is asked for, and not written twice for every input.
+fn inflight(stage: &'static str) -> Arc<AtomicI64> {
+    let inflight = Arc::new(AtomicI64::new(0));
+    let read = inflight.clone();
+    let labels = [KeyValue::new("stage", stage)];
+    meter()
+        .i64_observable_gauge(name::INFLIGHT)
+        .with_description("inputs being worked on")
+        .with_callback(move |observer| observer.observe(read.load(Ordering::Relaxed), &labels))
+        .build();
+    inflight
+}
+
 /// One stage's instruments.
 #[derive(Clone, Debug)]
 pub(crate) struct StageMetrics {
     stage: KeyValue,
     messages: Counter<u64>,
     duration: Histogram<f64>,
-    inflight: UpDownCounter<i64>,
+    inflight: Arc<AtomicI64>,
     redeliveries: Counter<u64>,
     dead_letters: Counter<u64>,
     published: Counter<u64>,
@@ -143,10 +157,7 @@ impl StageMetrics {
                 "seconds from the pull of an input to its settlement",
                 &SECONDS,
             ),
-            inflight: meter()
-                .i64_up_down_counter(name::INFLIGHT)
-                .with_description("inputs being worked on")
-                .build(),
+            inflight: inflight(stage),
             redeliveries: counter(name::REDELIVERIES, "inputs delivered more than once"),
             dead_letters: counter(name::DEAD_LETTERS, "inputs copied to the dead letters"),
             published: counter(name::PUBLISHED, "stored outputs"),
@@ -155,10 +166,9 @@ impl StageMetrics {
     }
 
     pub(crate) fn started(&self, redelivered: bool) {
-        let labels = std::slice::from_ref(&self.stage);
-        self.inflight.add(1, labels);
+        self.inflight.fetch_add(1, Ordering::Relaxed);
         if redelivered {
-            self.redeliveries.add(1, labels);
+            self.redeliveries.add(1, std::slice::from_ref(&self.stage));
         }
     }
 
@@ -168,7 +178,7 @@ impl StageMetrics {
         let labels = [self.stage.clone(), outcome, reason];
         self.messages.add(1, &labels);
         self.duration.record(took.as_secs_f64(), &labels[..2]);
-        self.inflight.add(-1, &labels[..1]);
+        self.inflight.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn dead(&self, reason: &'static str) {

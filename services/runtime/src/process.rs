@@ -10,7 +10,9 @@ use async_nats::{Client, HeaderMap, Message, Request, Subject};
 use bytes::Bytes;
 use foil_proto::names::header;
 use futures::FutureExt;
+use opentelemetry::trace::TraceContextExt;
 use tracing::Instrument;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::config::WorkerConfig;
 use crate::dead_letter::{DeadLetter, one_line, tenant_of};
@@ -38,6 +40,7 @@ pub(crate) struct Desk<S> {
     pub(crate) shared: Arc<Shared>,
     /// The consumer's filter: as a destination's name it is of low cardinality.
     pub(crate) template: String,
+    pub(crate) span_name: String,
 }
 
 /// What outlives a lost consumer.
@@ -90,7 +93,7 @@ pub(crate) async fn process<S: Stage>(desk: Arc<Desk<S>>, message: Message) -> b
         let attempt = verdict.attempt;
         desk.settle(&delivery, verdict).await;
         desk.metrics.settled(attempt, started.elapsed());
-        tracing::Span::current().record("outcome", attempt.outcome());
+        tracing::Span::current().set_attribute("outcome", attempt.outcome());
         attempt == Attempt::Cut
     }
     .instrument(span)
@@ -137,29 +140,35 @@ impl<S: Stage> Desk<S> {
     }
 
     fn span(&self, delivery: &Delivery) -> tracing::Span {
-        use tracing_opentelemetry::OpenTelemetrySpanExt;
-        let stage = self.spec.name;
+        // Few fields: each is formatted and copied for every input, whether or not it is recorded.
         let span = tracing::info_span!(
             "process",
-            otel.name = %format_args!("{stage} process"),
+            otel.name = self.span_name,
             otel.kind = "consumer",
-            messaging.system = "nats",
-            messaging.operation.name = "process",
-            messaging.operation.type = "process",
-            messaging.destination.name = %self.template,
-            messaging.consumer.group.name = self.spec.consumer,
-            messaging.message.body.size = delivery.payload.len(),
-            stage,
+            stage = self.spec.name,
             stream_sequence = delivery.stream_sequence,
             delivered = delivery.delivered,
-            outcome = tracing::field::Empty,
             trace_id = tracing::field::Empty,
         );
+        if span.is_disabled() {
+            return span;
+        }
         // Fails only without a tracer in this process, and then there is no parent to set.
         let _ = span.set_parent(telemetry::extract(&delivery.headers));
-        if let Some(id) = span.in_scope(telemetry::current_trace_id) {
+        let context = span.context();
+        let recorded = context.span().span_context().clone();
+        if recorded.is_valid() {
             // Every log line of this input then shows it.
-            span.record("trace_id", id);
+            span.record("trace_id", tracing::field::display(recorded.trace_id()));
+        }
+        if recorded.is_sampled() {
+            span.set_attribute("messaging.system", "nats");
+            span.set_attribute("messaging.operation.name", "process");
+            span.set_attribute("messaging.operation.type", "process");
+            span.set_attribute("messaging.destination.name", self.template.clone());
+            span.set_attribute("messaging.consumer.group.name", self.spec.consumer);
+            let size = i64::try_from(delivery.payload.len()).unwrap_or(i64::MAX);
+            span.set_attribute("messaging.message.body.size", size);
         }
         span
     }

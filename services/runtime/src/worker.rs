@@ -184,6 +184,7 @@ impl<S: Stage> Worker<S> {
             shutdown: self.shutdown.clone(),
             shared: self.shared.clone(),
             template: settings.filter_subject,
+            span_name: format!("{} process", self.spec.name),
         };
         tracing::info!(
             stage = self.spec.name,

@@ -12,12 +12,8 @@ async fn a_no_op_stage_has_at_least_half_the_rate_of_a_bare_loop() {
     telemetry::init(&TelemetryConfig::default(), "test").expect("telemetry is set up");
     let server = NatsServer::start(None);
     let service = server.service(Duration::from_secs(10)).await;
-    // The best of three: others may want the processor too.
-    let mut best = 0.0_f64;
-    for _ in 0..3 {
-        let report = bus::measure(&service, 20_000, 64).await.expect("measured");
-        println!("{report:?} ratio {:.2}", report.ratio());
-        best = best.max(report.ratio());
-    }
-    assert!(best >= 0.5, "ratio {best:.2}");
+    let report = bus::measure(&service, 20_000, 64).await.expect("measured");
+    let ratio = report.ratio();
+    assert!(ratio >= 0.5, "ratio {ratio:.2} of {report:?}");
+    println!("{report:?}, ratio {ratio:.2}");
 }

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use support::{DEAD, IN, OUT, World, until};
@@ -51,6 +52,7 @@ fn output(variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, Strin
 struct Echo {
     child: Child,
     admin: String,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Echo {
@@ -77,9 +79,12 @@ impl Echo {
                 line["fields"]["address"].as_str().map(str::to_owned)
             })
             .expect("the admin port is logged");
-        // A full pipe would stop the process.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, admin }
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let written = log.clone();
+        std::thread::spawn(move || {
+            lines.for_each(|line| written.lock().expect("not poisoned").push(line));
+        });
+        Self { child, admin, log }
     }
 
     fn get(&self, path: &str) -> (u16, String) {
@@ -157,6 +162,18 @@ async fn it_works_shows_itself_and_ends_cleanly() {
         );
     }
     assert_eq!(echo.get("/nothing").0, 404);
+    let log = echo.log.lock().expect("not poisoned").join("\n");
+    assert!(!log.contains("hello"), "no text of a user in {log}");
+    let line = log
+        .lines()
+        .find(|line| line.contains("dead-lettered"))
+        .expect("it is logged");
+    let line: serde_json::Value = serde_json::from_str(line).expect("a JSON log line");
+    let trace = line["span"]["trace_id"].as_str().unwrap_or_default();
+    assert!(
+        trace.len() == 32 && line["span"]["stage"] == "echo",
+        "{line}"
+    );
     echo.signal("TERM");
     assert_eq!(echo.exit().await, Some(0));
 }
