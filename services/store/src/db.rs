@@ -109,7 +109,7 @@ impl Db {
             collection_name: collection.to_owned(),
             wait: Some(true),
             points: vec![PointStruct::new(id, vector, fields.into_map())],
-            ordering: self.ordering.clone(),
+            ordering: self.ordering,
             update_filter: Some(of_tenant(tenant, [replaces])),
             ..UpsertPoints::default()
         };
@@ -129,7 +129,7 @@ impl Db {
             wait: Some(true),
             payload: fields.into_map(),
             points_selector: Some(selector(filter)),
-            ordering: self.ordering.clone(),
+            ordering: self.ordering,
             ..SetPayloadPoints::default()
         };
         self.call("set_payload", collection, self.client.set_payload(call))
@@ -146,7 +146,7 @@ impl Db {
             collection_name: collection.to_owned(),
             wait: Some(true),
             points: Some(selector(filter)),
-            ordering: self.ordering.clone(),
+            ordering: self.ordering,
             ..DeletePoints::default()
         };
         self.call("delete", collection, self.client.delete_points(call))

@@ -7,6 +7,17 @@
 //! Writes are fenced by revision, so that messages may arrive in any order and any number of times:
 //! the highest revision stays, a delete wins over an upsert of the same revision, and of two
 //! different texts under one revision the first to arrive stays.
+//!
+//! Beside Qdrant, a worker's NATS user needs, under `$JS.API.` where no other prefix is named:
+//!
+//! | calls | rights to publish |
+//! |---|---|
+//! | `profile`, `profile_slot`, `profile_history` | `DIRECT.GET.KV_FOIL_PROFILES.>` |
+//! | `put_profile` | the same and `$KV.FOIL_PROFILES.>` |
+//! | `are_active` | `DIRECT.GET.KV_FOIL_ACTIVE.>` |
+//! | `touch_active` | the same and `$KV.FOIL_ACTIVE.>` |
+//! | `erase_user` | all of these; `STREAM.PURGE.` of FOIL_UPDATES, FOIL_EXTRACT and FOIL_PROFILE; `DIRECT.GET.FOIL_DEAD` and `STREAM.MSG.DELETE.FOIL_DEAD` |
+//! | [`provision`] | `STREAM.` and `CONSUMER.` `INFO`, `CREATE` and `UPDATE` of all |
 
 mod active;
 mod bucket;

@@ -1,5 +1,7 @@
 //! The store against a real nats-server and the embedded Qdrant.
 
+#![allow(clippy::unwrap_used)]
+
 mod active;
 mod differences;
 mod erase;
