@@ -34,7 +34,8 @@ struct Meta {
 pub(crate) struct Catalog {
     root: PathBuf,
     free_bytes: u64,
-    open: RwLock<BTreeMap<String, Arc<Shard>>>,
+    /// None once closed.
+    open: RwLock<Option<BTreeMap<String, Arc<Shard>>>>,
     /// Held while a collection is made or removed.
     changing: Mutex<()>,
     /// The system releases it with the file. None once closed.
@@ -67,37 +68,37 @@ impl Catalog {
         Ok(Self {
             root,
             free_bytes,
-            open: RwLock::new(open),
+            open: RwLock::new(Some(open)),
             changing: Mutex::new(()),
             owner: Mutex::new(Some(owner)),
         })
     }
 
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Result<Vec<String>, Status> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.keys().cloned().collect()
+        let open = open.as_ref().ok_or_else(closed)?;
+        Ok(open.keys().cloned().collect())
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<Shard>> {
+    pub(crate) fn find(&self, name: &str) -> Result<Option<Arc<Shard>>, Status> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.get(name).cloned()
+        Ok(open.as_ref().ok_or_else(closed)?.get(name).cloned())
     }
 
     pub(crate) fn shard(&self, name: &str) -> Result<Arc<Shard>, Status> {
-        self.find(name).ok_or_else(|| {
-            Status::not_found(format!("Not found: Collection `{name}` doesn't exist!"))
-        })
+        let text = || format!("Not found: Collection `{name}` doesn't exist!");
+        self.find(name)?.ok_or_else(|| Status::not_found(text()))
     }
 
     /// Makes a collection; after a crash it is there whole or not at all. Blocks.
     pub(crate) fn create(&self, name: &str, vector: Option<VectorSpec>) -> Result<(), Status> {
         check_name(name)?;
         let _changing = lock(&self.changing);
-        if self.find(name).is_some() {
+        if self.find(name)?.is_some() {
             let text = format!("Wrong input: Collection `{name}` already exists!");
             return Err(Status::already_exists(text));
         }
-        if self.names().len() >= limits::COLLECTIONS {
+        if self.names()?.len() >= limits::COLLECTIONS {
             let most = limits::COLLECTIONS;
             let text = format!("collection_name: {most} collections exist already");
             return Err(Status::resource_exhausted(text));
@@ -115,10 +116,7 @@ impl Catalog {
             load(name, &path, self.free_bytes).map_err(Status::internal)
         });
         match made {
-            Ok(shard) => {
-                self.put(name, shard);
-                Ok(())
-            }
+            Ok(shard) => self.put(name, shard),
             Err(error) => {
                 for left in [&scratch, &path] {
                     let _ = fs::remove_dir_all(left);
@@ -133,7 +131,7 @@ impl Catalog {
         let _changing = lock(&self.changing);
         let shard = {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-            open.remove(name)
+            open.as_mut().ok_or_else(closed)?.remove(name)
         };
         let Some(shard) = shard else {
             return Ok(false);
@@ -144,7 +142,7 @@ impl Catalog {
         if let Err(error) = fs::rename(&path, &scratch).and_then(|()| sync_dir(&self.root)) {
             // It is still there, so it has to be served again.
             match load(name, &path, self.free_bytes) {
-                Ok(shard) => self.put(name, shard),
+                Ok(shard) => self.put(name, shard)?,
                 Err(problem) => tracing::error!(collection = name, problem, "cannot reopen"),
             }
             return Err(failed("delete", &error));
@@ -160,9 +158,9 @@ impl Catalog {
     pub(crate) fn close(&self) {
         let shards = {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *open)
+            open.take()
         };
-        for shard in shards.values() {
+        for shard in shards.iter().flat_map(BTreeMap::values) {
             shard.close();
         }
         drop(lock(&self.owner).take());
@@ -181,9 +179,18 @@ impl Catalog {
             .map_err(|error| failed("create", &error))
     }
 
-    fn put(&self, name: &str, shard: Arc<Shard>) {
+    fn put(&self, name: &str, shard: Arc<Shard>) -> Result<(), Status> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        open.insert(name.to_owned(), shard);
+        match open.as_mut() {
+            Some(open) => {
+                open.insert(name.to_owned(), shard);
+                Ok(())
+            }
+            None => {
+                shard.close();
+                Err(closed())
+            }
+        }
     }
 
     fn scratch(&self) -> PathBuf {
@@ -243,6 +250,10 @@ fn check_name(name: &str) -> Result<(), Status> {
         ));
     }
     Ok(())
+}
+
+fn closed() -> Status {
+    Status::unavailable("the server is shutting down")
 }
 
 fn failed(what: &str, error: &std::io::Error) -> Status {

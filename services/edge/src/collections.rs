@@ -98,7 +98,7 @@ impl Collections for CollectionsService {
         _request: Request<wire::ListCollectionsRequest>,
     ) -> Result<Response<wire::ListCollectionsResponse>, Status> {
         let since = Instant::now();
-        let names = self.0.names().into_iter();
+        let names = self.0.names()?.into_iter();
         Ok(Response::new(wire::ListCollectionsResponse {
             collections: names
                 .map(|name| wire::CollectionDescription { name })
@@ -136,7 +136,10 @@ impl Collections for CollectionsService {
         request: Request<wire::CollectionExistsRequest>,
     ) -> Result<Response<wire::CollectionExistsResponse>, Status> {
         let since = Instant::now();
-        let exists = self.0.find(&request.into_inner().collection_name).is_some();
+        let exists = self
+            .0
+            .find(&request.into_inner().collection_name)?
+            .is_some();
         Ok(Response::new(wire::CollectionExistsResponse {
             result: Some(wire::CollectionExists { exists }),
             time: since.elapsed().as_secs_f64(),

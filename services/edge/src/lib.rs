@@ -113,14 +113,13 @@ impl Edge {
     /// Finishes the calls in progress (at most 5 s), flushes, and gives the data directory up.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
-        if let Some(mut server) = self.server.take() {
-            if tokio::time::timeout(limits::DRAIN, &mut server)
+        if let Some(mut server) = self.server.take()
+            && tokio::time::timeout(limits::DRAIN, &mut server)
                 .await
                 .is_err()
-            {
-                tracing::warn!("calls were cut short by the shutdown");
-                server.abort();
-            }
+        {
+            tracing::warn!("calls were cut short by the shutdown");
+            server.abort();
         }
         let catalog = Arc::clone(&self.catalog);
         if tokio::task::spawn_blocking(move || catalog.close())

@@ -26,7 +26,10 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Arguments { data_dir, listen } = Arguments::parse();
+    // The engine warns of things that it decides itself.
+    let filter = tracing_subscriber::EnvFilter::new("info,qdrant_edge=error");
     tracing_subscriber::fmt()
+        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use qdrant_edge::{EdgeShard, OperationError, OperationResult, UpdateOperation};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -13,7 +14,7 @@ use crate::convert::schema::VectorSpec;
 use crate::engine::Engine;
 use crate::error::status;
 use crate::limits;
-use crate::writer::{Write, Writer};
+use crate::writer::{Job, Write, Writer};
 
 /// Where the writer puts the engine and readers find it. Readers share it; the writer takes it for
 /// itself for each operation, so that a page of a scroll never shows half of one, and to reopen it.
@@ -26,8 +27,8 @@ pub(crate) struct Shard {
     spec: Option<VectorSpec>,
     slot: Arc<Slot>,
     reads: Semaphore,
+    queue: mpsc::Sender<Job>,
     /// None once closed.
-    queue: Mutex<Option<mpsc::Sender<Write>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -40,7 +41,7 @@ impl Shard {
     ) -> OperationResult<Arc<Self>> {
         let (engine, journal) = Engine::open(&dir)?;
         let slot = Arc::new(RwLock::new(Some(engine)));
-        let (queue, writes) = mpsc::channel(limits::QUEUE);
+        let (queue, jobs) = mpsc::channel(limits::QUEUE);
         let writer = Writer {
             dir,
             slot: Arc::clone(&slot),
@@ -49,13 +50,13 @@ impl Shard {
         };
         let thread = std::thread::Builder::new()
             .name("foil-edge-writer".to_owned())
-            .spawn(move || writer.run(writes))?;
+            .spawn(move || writer.run(jobs))?;
         Ok(Arc::new(Self {
             name: name.to_owned(),
             spec,
             slot,
             reads: Semaphore::new(limits::READS),
-            queue: Mutex::new(Some(queue)),
+            queue,
             writer: Mutex::new(Some(thread)),
         }))
     }
@@ -70,15 +71,16 @@ impl Shard {
         operation: UpdateOperation,
         bytes: usize,
     ) -> Result<(), Status> {
-        let queue = lock(&self.queue).clone();
-        let queue = queue.ok_or_else(|| self.closed())?;
         let (reply, answer) = oneshot::channel();
-        let write = Write {
+        let write = Box::new(Write {
             operation,
             bytes,
             reply,
-        };
-        match queue.send_timeout(write, limits::QUEUE_WAIT).await {
+        });
+        let sent = self
+            .queue
+            .send_timeout(Job::Write(write), limits::QUEUE_WAIT);
+        match sent.await {
             Ok(()) => answer.await.map_err(|_| self.closed())?,
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(self.closed()),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
@@ -109,9 +111,15 @@ impl Shard {
 
     /// Finishes the writes that wait, flushes and closes the files. Blocks meanwhile.
     pub(crate) fn close(&self) {
-        drop(lock(&self.queue).take());
-        let writer = lock(&self.writer).take();
-        if let Some(Err(_)) = writer.map(JoinHandle::join) {
+        let Some(writer) = lock(&self.writer).take() else {
+            return;
+        };
+        // The writer works through a full queue, so this finds a place; nobody can wait for one
+        // here, since the runtime's own threads may be what calls this.
+        while let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(Job::Close) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if writer.join().is_err() {
             tracing::error!(collection = self.name, "the writer panicked");
         }
     }
@@ -136,3 +144,6 @@ pub(crate) fn free_bytes(path: &Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
+
+#[cfg(test)]
+mod tests;

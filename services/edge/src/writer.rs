@@ -32,23 +32,20 @@ pub(crate) struct Writer {
     pub free_bytes: u64,
 }
 
+/// What comes through the queue.
+pub(crate) enum Job {
+    Write(Box<Write>),
+    /// Nothing more is to come: do what waits and end.
+    Close,
+}
+
 impl Writer {
-    /// Ends when no sender is left, with everything written and the shard closed.
-    pub(crate) fn run(mut self, mut writes: mpsc::Receiver<Write>) {
-        let mut carried = None;
+    /// Ends with everything written and the shard closed: at [`Job::Close`], or once no sender is
+    /// left.
+    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut since_prune = 0;
-        while let Some(first) = carried.take().or_else(|| writes.blocking_recv()) {
-            let mut bytes = first.bytes;
-            let mut batch = vec![first];
-            while batch.len() < limits::BATCH {
-                let Ok(write) = writes.try_recv() else { break };
-                if bytes + write.bytes > limits::BATCH_BYTES {
-                    carried = Some(write);
-                    break;
-                }
-                bytes += write.bytes;
-                batch.push(write);
-            }
+        let mut carried = None;
+        while let Some((batch, bytes)) = next_batch(&mut queue, &mut carried) {
             self.commit(batch, bytes);
             self.checkpoint(limits::JOURNAL_ENTRIES, limits::JOURNAL_BYTES);
             since_prune += bytes;
@@ -193,6 +190,40 @@ impl Writer {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         *slot = engine;
     }
+}
+
+/// Waits for a write and takes what came meanwhile with it. `carried`: a write too large for the
+/// batch before.
+fn next_batch(
+    queue: &mut mpsc::Receiver<Job>,
+    carried: &mut Option<Write>,
+) -> Option<(Vec<Write>, usize)> {
+    let first = match carried.take() {
+        Some(write) => write,
+        None => loop {
+            match queue.blocking_recv()? {
+                Job::Write(write) => break *write,
+                Job::Close => queue.close(),
+            }
+        },
+    };
+    let mut bytes = first.bytes;
+    let mut batch = vec![first];
+    while batch.len() < limits::BATCH {
+        match queue.try_recv() {
+            Ok(Job::Write(write)) if bytes + write.bytes > limits::BATCH_BYTES => {
+                *carried = Some(*write);
+                break;
+            }
+            Ok(Job::Write(write)) => {
+                bytes += write.bytes;
+                batch.push(*write);
+            }
+            Ok(Job::Close) => queue.close(),
+            Err(_) => break,
+        }
+    }
+    Some((batch, bytes))
 }
 
 fn answer(reply: oneshot::Sender<Result<(), Status>>, result: Result<(), Status>) {

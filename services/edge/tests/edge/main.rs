@@ -1,7 +1,10 @@
 //! The server through the client that Foil's store uses.
 
+#![allow(clippy::unwrap_used)]
+
 mod calls;
 mod crash;
+mod faults;
 mod fencing;
 mod filters;
 mod limits;
