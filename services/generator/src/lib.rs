@@ -1,1 +1,3 @@
-//! foil-generator
+//! The generator: builds the context of a request and streams personal text.
+
+pub mod bm25;
