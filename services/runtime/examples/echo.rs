@@ -67,6 +67,7 @@ impl Stage for Echo {
     async fn handle(&self, input: Note, _cx: &Context) -> Result<Outcome, StageError> {
         match input.text.as_str() {
             "sleep" => tokio::time::sleep(Duration::from_secs(50)).await,
+            "abort" => std::process::abort(),
             "fatal" => return Err("told to be broken").fatal(),
             _ => {}
         }

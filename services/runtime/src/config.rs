@@ -35,6 +35,10 @@ pub struct Sources {
 
 impl Sources {
     /// The process's environment beside a file and flags.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

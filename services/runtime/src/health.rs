@@ -1,5 +1,8 @@
 //! Named checks behind `/readyz`. The worker pulls only while all of its own are up, so that an
 //! outage of what it needs costs waiting, not attempts.
+//!
+//! So whoever sets a check down must also be the one to set it up again, by probing: no input will
+//! come whose success could tell.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

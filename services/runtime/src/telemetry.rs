@@ -136,7 +136,7 @@ pub fn flush(limit: Duration) {
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .clone();
-    let (done, waiting) = std::sync::mpsc::channel();
+    let (done, waiting) = std::sync::mpsc::sync_channel(1);
     // On a thread of its own: not every part of it takes a limit.
     std::thread::spawn(move || {
         let traces = traces.map_or(Ok(()), |traces| traces.shutdown_with_timeout(limit));

@@ -157,6 +157,7 @@ impl Drop for NatsServer {
 ///
 /// # Panics
 /// When it names none: a test that needs a server must not pass without one.
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
 pub fn server_binary() -> PathBuf {
     match std::env::var_os(SERVER_VARIABLE) {
         Some(path) if Path::new(&path).is_file() => path.into(),

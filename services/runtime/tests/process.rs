@@ -230,6 +230,27 @@ async fn a_fatal_error_ends_it_with_1() {
     assert_eq!(world.count(IN).await, 1);
 }
 
+/// The one failure that never reaches the failure path.
+#[tokio::test]
+async fn an_input_that_kills_the_process_is_dead_lettered_by_a_later_one() {
+    let world = World::with_ack_wait(Duration::from_secs(1)).await;
+    world.send("abort").await;
+    let further = [("FOIL_ECHO__WORKER__MAX_DELIVERIES", "2")];
+    for _ in 0..2 {
+        let mut echo = Echo::start_with(&world, "5s", &further);
+        assert_eq!(echo.exit().await, None, "killed by a signal of its own");
+        assert_eq!((world.count(IN).await, world.count(DEAD).await), (1, 0));
+    }
+    let mut echo = Echo::start_with(&world, "5s", &further);
+    until("the input is gone", async || world.count(IN).await == 0).await;
+    let letters = world.messages(DEAD).await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(support::header(&letters[0], "Foil-Dead-Reason"), "poison");
+    assert_eq!(support::text_of(&letters[0].payload), "abort");
+    echo.signal("TERM");
+    assert_eq!(echo.exit().await, Some(0));
+}
+
 #[tokio::test]
 async fn traces_go_to_the_collector_and_a_mute_one_does_not_hold_the_end() {
     let world = World::new().await;

@@ -229,7 +229,7 @@ fn mend(
 
 fn fault(error: &Error, key: &str, origin: Option<String>) -> Fault {
     let problem = match &error.kind {
-        Kind::UnknownField(_, known) if known.is_empty() => "unknown key".to_owned(),
+        Kind::UnknownField(_, []) => "unknown key".to_owned(),
         Kind::UnknownField(_, known) => format!("unknown key; known are {}", known.join(", ")),
         kind => kind.to_string(),
     };
