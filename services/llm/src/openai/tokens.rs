@@ -8,33 +8,35 @@ pub(super) const PER_MESSAGE: u32 = 8;
 pub(super) const PER_REQUEST: u32 = 32;
 
 /// An estimate of the tokens of `text` that is not below the truth for ordinary text in the
-/// languages that a vocabulary was made for.
+/// languages that a vocabulary was made for; for English it is about 1.4 times the truth.
 ///
 /// The server's tokenizer is not here, so this counts what byte-pair vocabularies of 32,000 entries
-/// and more split at: a run of ASCII letters is one token for its first 4 letters and one for every
-/// further 4, a digit or a punctuation mark is one, spaces inside a line belong to the next word,
-/// and any other character is as many tokens as it has bytes, less one.
+/// and more split at: a run of ASCII letters is one token for every 3 begun, and one more where it
+/// has no vowel (whole words are fewer, abbreviations are not); a digit or a punctuation mark is
+/// one; a space belongs to the next word, and of a longer run the rest is one; any other character
+/// is as many as it has bytes, less one.
 pub(super) fn estimate(text: &str) -> u32 {
     let mut tokens = 0_u32;
     let mut letters = 0_u32;
+    let mut vowels = false;
     let mut spaces = 0_u32;
-    for character in text.chars() {
-        if character == ' ' {
-            // Of a run of spaces all but the last, which joins a word, are tokens of their own.
-            spaces += 1;
-            letters = 0;
-            tokens = tokens.saturating_add(u32::from(spaces == 2));
+    for character in text.chars().chain([' ']) {
+        if character.is_ascii_alphabetic() {
+            letters = letters.saturating_add(1);
+            vowels |= "aeiouyAEIOUY".contains(character);
+            spaces = 0;
             continue;
         }
-        spaces = 0;
-        let cost = if character.is_ascii_alphabetic() {
-            letters += 1;
-            u32::from(letters % 4 == 1)
+        let word = letters.div_ceil(3) + u32::from(letters > 1 && !vowels);
+        (letters, vowels) = (0, false);
+        let own = if character == ' ' {
+            spaces = spaces.saturating_add(1);
+            u32::from(spaces == 2)
         } else {
-            letters = 0;
+            spaces = 0;
             (character.len_utf8() as u32 - 1).max(1)
         };
-        tokens = tokens.saturating_add(cost);
+        tokens = tokens.saturating_add(word).saturating_add(own);
     }
     tokens
 }
