@@ -76,7 +76,7 @@ impl Store {
         Ok(Written::Stale)
     }
 
-    async fn announce(
+    pub(crate) async fn announce(
         &self,
         key: &RecordKey,
         revision: u64,
@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// `due`: only if the mark still is the difference's own, which then goes. Whether it was stored.
-    async fn commit(
+    pub(crate) async fn commit(
         &self,
         key: &RecordKey,
         checked: &Checked<'_>,

@@ -46,3 +46,13 @@ pub use model::{
 };
 pub use provision::{Change, Limits, ProvisionConfig, ProvisionReport, provision};
 pub use store::Store;
+
+#[cfg(test)]
+extern crate self as foil_store; // as the shared support names it
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod races;
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../tests/it/support.rs"]
+mod support;

@@ -125,7 +125,7 @@ impl Store {
     }
 
     /// Conditional write of a record's point; then what stands there.
-    async fn replace_record(
+    pub(crate) async fn replace_record(
         &self,
         key: &RecordKey,
         (revision, sequence): (u64, u64),
@@ -156,7 +156,7 @@ impl Store {
 
     /// After a write: an erasure or an opt-out that ran between the look at the user and the write
     /// missed this record, so it is applied now. True when the user was erased.
-    async fn settle_user(
+    pub(crate) async fn settle_user(
         &self,
         key: &RecordKey,
         sequence: u64,

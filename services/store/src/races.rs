@@ -1,0 +1,160 @@
+//! Interleavings that chance seldom gives, step by step: what one call does between two steps of
+//! another.
+
+use uuid::Uuid;
+
+use crate::check_input::check_difference;
+use crate::fence::REVISION;
+use crate::model::{Record, RecordWrite};
+use crate::point::{Fields, Point, field};
+use crate::support::{Rig, TENANT, difference, item_of, record, users_of};
+use crate::{RecordKey, Store};
+
+/// The middle of `put_record`, by a writer who saw neither opt-out nor erasure.
+async fn write_unaware(store: &Store, write: &RecordWrite) -> Option<Point> {
+    let fields = Fields::default()
+        .with(field::TEXT, write.text.as_str())
+        .with(field::TITLE, write.title.as_str())
+        .with(field::OCCURRED_AT, write.occurred_at_ms)
+        .with(field::UPDATED_AT, write.updated_at_ms)
+        .with(field::OPTED_OUT, false)
+        .with(field::DELETED, false);
+    let point = store.replace_record(
+        &write.key,
+        (write.revision, write.sequence),
+        (write.vector.clone(), fields),
+        ("unaware", REVISION.is_below(write.revision)),
+    );
+    point.await.unwrap()
+}
+
+#[tokio::test]
+async fn an_opt_out_before_the_write_reaches_the_record() {
+    let rig = Rig::start().await;
+    let write = record("ben", "kettle", 1);
+    rig.store.put_opt_out(TENANT, "ben", true, 1).await.unwrap();
+    let point = write_unaware(&rig.store, &write).await.unwrap();
+    let flagged = async || {
+        let record = rig.store.record(&write.key).await.unwrap().unwrap();
+        record.opted_out
+    };
+    assert!(!flagged().await, "the race that this is about");
+    assert!(
+        !rig.store
+            .settle_user(&write.key, write.sequence, &point)
+            .await
+            .unwrap()
+    );
+    assert!(flagged().await);
+}
+
+#[tokio::test]
+async fn an_erasure_before_the_write_removes_the_record() {
+    let rig = Rig::start().await;
+    let write = record("ben", "kettle", 1);
+    rig.store
+        .erase_user(TENANT, "ben", write.sequence + 1)
+        .await
+        .unwrap();
+    let point = write_unaware(&rig.store, &write).await.unwrap();
+    assert!(
+        rig.store.record(&write.key).await.unwrap().is_some(),
+        "the race"
+    );
+    assert!(
+        rig.store
+            .settle_user(&write.key, write.sequence, &point)
+            .await
+            .unwrap()
+    );
+    assert!(rig.store.record(&write.key).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_writer_who_died_after_the_write_leaves_nothing_once_it_comes_again() {
+    let rig = Rig::start().await;
+    let write = record("ben", "kettle", 1);
+    rig.store
+        .erase_user(TENANT, "ben", write.sequence + 1)
+        .await
+        .unwrap();
+    write_unaware(&rig.store, &write).await.unwrap();
+    let again = rig.store.put_record(&write).await.unwrap();
+    assert_eq!(again, crate::Written::Stale);
+    assert!(rig.store.record(&write.key).await.unwrap().is_none());
+}
+
+/// Announces a difference of the first record that rests on the second one, lets `between` happen,
+/// and then commits as if the check had passed before. Whether it was stored, and what `between` gave.
+async fn commit_after(
+    rig: &Rig,
+    records: &[Record],
+    between: impl AsyncFnOnce(&RecordKey) -> Vec<RecordKey>,
+) -> (bool, Vec<RecordKey>) {
+    let found = difference(&records[0], &[&records[1]]);
+    let checked = check_difference(&found, records[0].revision).unwrap();
+    let key = &records[0].key;
+    let write = Uuid::new_v4().to_string();
+    rig.store
+        .announce(key, records[0].revision, &checked, &write)
+        .await
+        .unwrap();
+    let recompare = between(&records[1].key).await;
+    let stored = rig
+        .store
+        .commit(key, &checked, &write, false)
+        .await
+        .unwrap();
+    let read = rig.store.record(key).await.unwrap().unwrap();
+    assert_eq!(read.difference.is_some(), stored);
+    (stored, recompare)
+}
+
+#[tokio::test]
+async fn an_announced_difference_cannot_outlive_its_representative() {
+    let rig = Rig::start().await;
+    let store = &rig.store;
+    let kettle = item_of(store, "kettle", &["mara", "ben"]).await;
+    let (stored, _) = commit_after(&rig, &kettle, async |_| Vec::new()).await;
+    assert!(stored, "nothing came in between");
+
+    let lamp = item_of(store, "lamp", &["mara", "ben"]).await;
+    let (stored, recompare) = commit_after(&rig, &lamp, async |ben| {
+        let deleted = store.delete_record(ben, 1, 8).await.unwrap();
+        deleted.unwrap().recompare
+    })
+    .await;
+    assert!(!stored);
+    assert_eq!(users_of(&recompare), ["mara"].into());
+
+    let mug = item_of(store, "mug", &["mara", "cleo"]).await;
+    let (stored, recompare) = commit_after(&rig, &mug, async |_| {
+        let out = store.put_opt_out(TENANT, "cleo", true, 1).await;
+        out.unwrap().recompare
+    })
+    .await;
+    assert!(!stored);
+    assert_eq!(users_of(&recompare), ["mara"].into());
+
+    let pan = item_of(store, "pan", &["mara", "dan"]).await;
+    let (stored, recompare) = commit_after(&rig, &pan, async |_| {
+        let erased = store.erase_user(TENANT, "dan", 20).await;
+        erased.unwrap().recompare
+    })
+    .await;
+    assert!(!stored);
+    assert_eq!(users_of(&recompare), ["mara"].into());
+}
+
+#[tokio::test]
+async fn an_edit_in_between_stops_the_commit() {
+    let rig = Rig::start().await;
+    let records = item_of(&rig.store, "kettle", &["mara", "ben"]).await;
+    let edited = record("mara", "kettle", 2);
+    let (stored, _) = commit_after(&rig, &records, async |_| {
+        rig.store.put_record(&edited).await.unwrap();
+        Vec::new()
+    })
+    .await;
+    assert!(!stored);
+}
