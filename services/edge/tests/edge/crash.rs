@@ -19,6 +19,9 @@ use tokio::task::JoinSet;
 use crate::process::spawn;
 use crate::support::{C, client, create, json, payload};
 
+/// A point so large that every third write of it makes the engine flush, beside the others.
+const HEAVY: u64 = 1_000_000;
+const HEAVY_BYTES: usize = 11 << 20;
 const TASKS: u64 = 8;
 const IDS_PER_TASK: u64 = 40;
 
@@ -94,6 +97,29 @@ async fn write(client: &Qdrant, id: u64, revision: u64, allowed: &Allowed) -> bo
     done.is_ok()
 }
 
+/// Overwrites the heavy point until the server is gone.
+async fn write_heavy(client: &Qdrant, revision: &AtomicU64, acknowledged: &AtomicU64) {
+    loop {
+        let revision = revision.fetch_add(1, Ordering::Relaxed);
+        let value = json!({"revision": revision, "text": "x".repeat(HEAVY_BYTES)});
+        let point = PointStruct::new(HEAVY, vector(revision), payload(value));
+        let upsert = UpsertPointsBuilder::new(C, vec![point]).wait(true);
+        if client.upsert_points(upsert).await.is_err() {
+            return;
+        }
+        acknowledged.store(revision, Ordering::Relaxed);
+    }
+}
+
+async fn check_heavy(client: &Qdrant, acknowledged: &AtomicU64) {
+    let acknowledged = acknowledged.load(Ordering::Relaxed);
+    if acknowledged > 0 {
+        let heavy = crate::support::stored(client, HEAVY).await;
+        assert!(heavy["revision"].as_u64().unwrap() >= acknowledged);
+        assert_eq!(heavy["text"].as_str().unwrap().len(), HEAVY_BYTES);
+    }
+}
+
 async fn check(client: &Qdrant, allowed: &Allowed) -> usize {
     let expected = allowed.lock().unwrap().clone();
     let ids: Vec<_> = expected.keys().map(|id| (*id).into()).collect();
@@ -142,6 +168,7 @@ async fn every_acknowledged_write_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let allowed = Arc::new(Allowed::default());
     let revision = Arc::new(AtomicU64::new(1));
+    let heavy = Arc::new(AtomicU64::new(0));
     let mut acknowledged = 0;
     for round in 0..8 {
         let (mut child, address) = spawn(dir.path()).await;
@@ -157,8 +184,17 @@ async fn every_acknowledged_write_survives_kill_9() {
             }
         } else {
             check(&qdrant, &allowed).await;
+            check_heavy(&qdrant, &heavy).await;
         }
         let mut tasks = JoinSet::new();
+        if round % 2 == 1 {
+            let (qdrant, heavy, revision) =
+                (qdrant.clone(), Arc::clone(&heavy), Arc::clone(&revision));
+            tasks.spawn(async move {
+                write_heavy(&qdrant, &revision, &heavy).await;
+                0
+            });
+        }
         for task in 0..TASKS {
             let (qdrant, allowed, revision) =
                 (qdrant.clone(), Arc::clone(&allowed), Arc::clone(&revision));
@@ -174,14 +210,18 @@ async fn every_acknowledged_write_survives_kill_9() {
                 }
             });
         }
-        let life = rand::rng().random_range(50..600);
+        let life = if round % 2 == 1 { 300..1_500 } else { 50..600 };
+        let life = rand::rng().random_range(life);
         tokio::time::sleep(Duration::from_millis(life)).await;
         child.start_kill().unwrap();
         child.wait().await.unwrap();
         acknowledged += tasks.join_all().await.iter().sum::<u64>();
     }
     let (_child, address) = spawn(dir.path()).await;
-    let left = check(&client(address), &allowed).await;
+    let qdrant = client(address);
+    let left = check(&qdrant, &allowed).await;
+    check_heavy(&qdrant, &heavy).await;
+    assert!(heavy.load(Ordering::Relaxed) > 0);
     println!("{acknowledged} acknowledged writes over 8 kills, {left} points left");
     assert!(acknowledged > 100, "{acknowledged}");
     assert!(left > 0);
