@@ -48,19 +48,19 @@ pub async fn run(model: &Path, rounds: usize) -> Result<Report, EngineError> {
     let engine = tokio::task::spawn_blocking(move || LlamaCpp::load(config)).await;
     let engine = engine.map_err(|error| EngineError::Died(error.to_string()))??;
     let bare = Arc::new(BareLoop::beside(&engine));
+    // OpenMP waits another way once two threads of a process compute: both have to be there before
+    // either is measured.
+    plain(&bare, 1_000_000).await?;
+    first_token(&*engine, &text(1_000_001, WORDS)).await?;
     let mut reports = Vec::new();
     for round in 0..rounds.max(1) {
         let adapter = one(&*engine, ask(&text(round * 10, WORDS))).await?;
-        let plain = {
-            let bare = Arc::clone(&bare);
-            let request = ask(&text(round * 10 + 1, WORDS));
-            let measured = tokio::task::spawn_blocking(move || bare.measure(&request)).await;
-            measured.map_err(|error| EngineError::Died(error.to_string()))??
-        };
+        let plain = plain(&bare, round * 10 + 1).await?;
         let cold = first_token(&*engine, &text(round * 10 + 2, WORDS)).await?;
         let warm = first_token(&*engine, &shared(round * 10 + 2)).await?;
         let together = four(&engine, round).await?;
         let alone = one(&*engine, ask(&text(round * 10 + 8, 40))).await?;
+        tracing::debug!(?adapter, ?plain, ?alone, together, ?cold, ?warm, "round");
         reports.push([
             adapter.prompt / plain.prompt,
             adapter.decode / plain.decode,
@@ -79,6 +79,13 @@ pub async fn run(model: &Path, rounds: usize) -> Result<Report, EngineError> {
         parallel: median(2),
         prefix: median(3),
     })
+}
+
+async fn plain(bare: &Arc<BareLoop>, seed: usize) -> Result<Rates, EngineError> {
+    let bare = Arc::clone(bare);
+    let request = ask(&text(seed, WORDS));
+    let measured = tokio::task::spawn_blocking(move || bare.measure(&request)).await;
+    measured.map_err(|error| EngineError::Died(error.to_string()))?
 }
 
 /// A text that shares its beginning with no text of another `seed`.

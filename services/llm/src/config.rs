@@ -4,15 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-use serde::Deserialize;
+use foil_runtime::config::{Faults, Secret, Validate};
+use serde::{Deserialize, Serialize};
 
 use crate::chat::{EngineError, LanguageModel};
 use crate::llama_cpp::{LlamaCpp, LlamaCppConfig};
 use crate::trace::Traced;
 
 /// Which adapter serves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineKind {
     /// A GGUF file in this process, by llama.cpp.
@@ -25,7 +25,7 @@ pub enum EngineKind {
 }
 
 /// The language model. Section `[llm]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineConfig {
     pub engine: EngineKind,
@@ -44,7 +44,7 @@ pub struct EngineConfig {
     /// `openai`: the address before `/chat/completions`, such as `http://127.0.0.1:8000/v1`.
     pub base_url: Option<String>,
     /// `openai`: the key itself. Rather use `api_key_file`.
-    pub api_key: Option<SecretString>,
+    pub api_key: Option<Secret>,
     /// `openai`: a file with the key and nothing else.
     pub api_key_file: Option<PathBuf>,
     /// Longest wait for a whole answer, queueing included.
@@ -70,65 +70,72 @@ impl Default for EngineConfig {
     }
 }
 
-impl EngineConfig {
-    /// All that is wrong with it, each naming its key.
-    pub fn validate(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut check = |ok: bool, fault: &str| {
-            if !ok {
-                faults.push(format!("llm.{fault}"));
-            }
-        };
+impl Validate for EngineConfig {
+    fn validate(&self, faults: &mut Faults) {
         let openai = self.engine == EngineKind::Openai;
-        check(!self.model.trim().is_empty(), "model: is empty");
-        check(
+        faults.require(!self.model.trim().is_empty(), "model", "is empty");
+        faults.require(
             (256..=1_048_576).contains(&self.context_tokens),
-            "context_tokens: is not within 256 and 1048576",
+            "context_tokens",
+            "is not within 256 and 1048576",
         );
-        check(
+        faults.require(
             (1..=64).contains(&self.parallel),
-            "parallel: is not within 1 and 64",
+            "parallel",
+            "is not within 1 and 64",
         );
-        check(self.queue <= 4096, "queue: is above 4096");
-        check(
+        faults.require(self.queue <= 4096, "queue", "is above 4096");
+        faults.require(
             self.threads
                 .is_none_or(|threads| (1..=512).contains(&threads)),
-            "threads: is not within 1 and 512",
+            "threads",
+            "is not within 1 and 512",
         );
-        check(
+        faults.require(
             (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&self.timeout),
-            "timeout: is not within 100 ms and 1 h",
+            "timeout",
+            "is not within 100 ms and 1 h",
         );
         let scheme = ["http://", "https://"];
         match &self.base_url {
-            Some(url) => check(
+            Some(url) => faults.require(
                 scheme.iter().any(|scheme| url.starts_with(scheme)),
-                "base_url: is no http:// or https:// address",
+                "base_url",
+                "is no http:// or https:// address",
             ),
-            None => check(
+            None => faults.require(
                 !openai,
-                "base_url: is missing, and engine \"openai\" needs it",
+                "base_url",
+                "is missing, and engine \"openai\" needs it",
             ),
         }
-        check(
+        faults.require(
             self.api_key.is_none() || self.api_key_file.is_none(),
-            "api_key: is given, and llm.api_key_file too",
+            "api_key",
+            "is given, and llm.api_key_file too",
         );
-        check(
+        faults.require(
             cfg!(feature = "mistralrs") || self.engine != EngineKind::Mistralrs,
-            "engine: \"mistralrs\" is not in this build (cargo feature mistralrs)",
+            "engine",
+            "\"mistralrs\" is not in this build (cargo feature mistralrs)",
         );
-        faults
     }
+}
+
+/// All that is wrong, each naming its key.
+fn faults(config: &EngineConfig) -> Vec<String> {
+    let mut faults = Faults::default();
+    faults.section("llm", config);
+    faults.into_list().iter().map(ToString::to_string).collect()
 }
 
 /// Loads or connects what `config` names.
 ///
 /// # Errors
-/// [`EngineError::Invalid`] with every fault of [`EngineConfig::validate`], and what the adapter
+/// [`EngineError::Invalid`] with every fault of the configuration, and what the adapter
 /// says: [`EngineError::Load`] for a model file, [`EngineError::Unavailable`] for a server.
 pub async fn load(config: &EngineConfig) -> Result<Arc<dyn LanguageModel>, EngineError> {
-    let faults = config.validate();
+    let faults: Vec<String> = faults(config);
     if !faults.is_empty() {
         return Err(EngineError::Invalid(faults.join("; ")));
     }
@@ -190,11 +197,10 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_at_once() {
-        let faults = config(json!({
+        let faults = super::faults(&config(json!({
             "engine": "openai", "context_tokens": 1, "parallel": 0, "queue": 5000, "threads": 0,
             "timeout": "2h", "api_key": "x", "api_key_file": "/x",
-        }))
-        .validate();
+        })));
         let keys = [
             "model",
             "context_tokens",
@@ -210,9 +216,9 @@ mod tests {
             assert_eq!(faults.iter().filter(named).count(), 1, "{key}: {faults:?}");
         }
         assert_eq!(faults.len(), keys.len(), "{faults:?}");
-        assert!(config(json!({"model": "m.gguf"})).validate().is_empty());
+        assert!(super::faults(&config(json!({"model": "m.gguf"}))).is_empty());
         let openai = json!({"engine": "openai", "model": "m", "base_url": "http://127.0.0.1/v1"});
-        assert!(config(openai).validate().is_empty());
+        assert!(super::faults(&config(openai)).is_empty());
     }
 
     #[cfg(not(feature = "mistralrs"))]

@@ -2,7 +2,7 @@
 //!
 //! A thread of its own owns the context and decodes all running requests in one batch; prompts are
 //! read in chunks between the tokens of those that write. Prompts that begin the same share their
-//! part of the KV cache, also with requests that have ended.
+//! part of the KV cache, and the prompts of requests that have ended are kept for a while.
 //!
 //! Control tokens come from the model's chat template only: a message's content is always plain
 //! text to the tokenizer. What a model makes of plain text that looks like an instruction is not
@@ -21,6 +21,7 @@ use futures::future::BoxFuture;
 use crate::chat::{ChatRequest, ChatStream, EngineError, LanguageModel, ModelInfo};
 use crate::config::EngineConfig;
 
+mod answer;
 mod backend;
 mod bare;
 mod engine;
@@ -28,6 +29,7 @@ mod grammar;
 mod model;
 mod queue;
 mod sample;
+mod shelf;
 mod slots;
 mod text;
 
@@ -119,8 +121,8 @@ impl LlamaCpp {
         let threads = config.threads.unwrap_or_else(cores);
         let shape = Shape {
             context_tokens: config.context_tokens.min(trained).max(1),
-            // llama.cpp has at most 256 sequences, and each request takes two.
-            parallel: config.parallel.clamp(1, 128),
+            // llama.cpp has at most 256 sequences.
+            parallel: config.parallel.clamp(1, 256),
             threads: i32::try_from(threads).unwrap_or(i32::MAX),
         };
         let name = config.model.file_stem().unwrap_or(config.model.as_os_str());

@@ -8,10 +8,10 @@
 
 use std::time::{Duration, Instant};
 
+use foil_runtime::Secret;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::{Client, Url};
-use secrecy::SecretString;
 
 use crate::chat::{ChatRequest, ChatStream, EngineError, LanguageModel, ModelInfo};
 use crate::config::EngineConfig;
@@ -126,7 +126,7 @@ impl LanguageModel for OpenAi {
 }
 
 /// The key of the configuration, from its file where it names one.
-fn api_key(config: &EngineConfig) -> Result<Option<SecretString>, EngineError> {
+fn api_key(config: &EngineConfig) -> Result<Option<Secret>, EngineError> {
     let Some(path) = &config.api_key_file else {
         return Ok(config.api_key.clone());
     };
@@ -134,7 +134,7 @@ fn api_key(config: &EngineConfig) -> Result<Option<SecretString>, EngineError> {
         let path = path.display();
         EngineError::Invalid(format!("api_key_file {path} cannot be read: {error}"))
     })?;
-    Ok(Some(key.trim().into()))
+    Ok(Some(Secret::new(key.trim())))
 }
 
 /// `base_url` with `chat/completions` added to its path.

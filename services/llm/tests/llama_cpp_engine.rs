@@ -77,6 +77,26 @@ async fn a_beginning_shared_by_requests_at_once_is_read_once_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_comes_back_after_another_took_its_place() {
+    let engine = load(|config| config.parallel = 1);
+    let request = ask(&format!("{} one", long_text()), 12);
+    let cold = answer(&engine, request.clone()).await;
+    let other: String = long_text().replace('w', "v");
+    assert!(answer(&engine, ask(&other, 4)).await.usage.cached_tokens < 16);
+    let warm = answer(&engine, request).await;
+    let usage = warm.usage;
+    assert!(
+        usage.cached_tokens * 100 > usage.prompt_tokens * 95,
+        "{usage:?}"
+    );
+    assert!(
+        usage.first_token * 3 < cold.usage.first_token,
+        "{usage:?}, cold {cold:?}"
+    );
+    assert_eq!(warm.text, cold.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_others_left_in_the_cache_does_not_change_an_answer() {
     let engine = load(|config| {
         config.context_tokens = 512;

@@ -255,9 +255,9 @@ async fn the_key_goes_out_and_nothing_else_shows_it() {
     assert_eq!(sent.body["stream_options"]["include_usage"], true);
 
     config.api_key_file = None;
-    config.api_key = Some("sk-secret".into());
+    config.api_key = Some(foil_runtime::Secret::new("sk-secret"));
     assert!(!format!("{config:?}").contains("sk-secret"));
-    config.api_key = Some("line\nbreak".into());
+    config.api_key = Some(foil_runtime::Secret::new("line\nbreak"));
     let error = OpenAi::new(&config).err().unwrap().to_string();
     assert!(
         error.contains("api_key") && !error.contains("break"),

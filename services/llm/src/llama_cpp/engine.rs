@@ -4,17 +4,18 @@ use std::num::NonZeroU32;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use llama_cpp_2::DecodeError;
+use llama_cpp_2::LlamaStateSeqFlags;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::token::LlamaToken;
 
+use super::answer;
 use super::backend::{backend, take_fault};
 use super::queue::{Job, Queue};
-use super::slots::{Run, Slots, Start};
-use crate::chat::{ChatEvent, EngineError, Finish, Usage};
+use super::shelf::Shelf;
+use super::slots::{Run, Slots, Start, shared};
+use crate::chat::EngineError;
 
 /// Most tokens of one batch.
 pub(super) const BATCH: usize = 512;
@@ -32,20 +33,20 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Sequences: one for each running request, and as many whose prompts are kept.
-    fn sequences(self) -> usize {
-        self.parallel * 2
+    /// Tokens of the prompts that are kept out of use: as many as two whole requests have. They take
+    /// as much memory as in the cache.
+    fn shelf(self) -> usize {
+        self.context_tokens as usize * 2
     }
 
     pub(super) fn context<'a>(self, model: &'a LlamaModel) -> Result<LlamaContext<'a>, String> {
         let parallel = u32::try_from(self.parallel).unwrap_or(u32::MAX);
         let cells = self.context_tokens.saturating_mul(parallel);
-        let sequences = u32::try_from(self.sequences()).unwrap_or(u32::MAX);
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(cells))
             .with_n_batch(BATCH as u32)
             .with_n_ubatch(BATCH as u32)
-            .with_n_seq_max(sequences)
+            .with_n_seq_max(parallel)
             // One pool of cells: prompts that begin the same share them.
             .with_kv_unified(true)
             .with_n_threads(self.threads)
@@ -77,12 +78,12 @@ pub(super) fn serve(
         model,
         context,
         batch: LlamaBatch::new(BATCH, 1),
-        slots: Slots::new(shape.sequences()),
-        parallel: shape.parallel,
+        slots: Slots::new(shape.parallel),
+        shelf: Shelf::new(shape.shelf()),
     };
     loop {
         let running = engine.slots.running();
-        let Some(jobs) = queue.take(engine.parallel - running, running == 0) else {
+        let Some(jobs) = queue.take(shape.parallel - running, running == 0) else {
             return;
         };
         for job in jobs {
@@ -101,18 +102,23 @@ struct Engine<'a> {
     context: LlamaContext<'a>,
     batch: LlamaBatch<'static>,
     slots: Slots,
-    parallel: usize,
+    shelf: Shelf,
 }
 
 impl Engine<'_> {
     fn admit(&mut self, job: Job) {
         let number = self.slots.tick();
         let Some(index) = self.slots.choose(&job.prompt) else {
-            // There are more slots than requests at once.
+            // There are as many slots as requests at once.
             job.send(Err(EngineError::Unavailable("no free slot".into())));
             return;
         };
         let queued = job.submitted.elapsed();
+        if shared(&self.slots.slots[index].tokens, &job.prompt) * 2
+            < self.slots.slots[index].tokens.len()
+        {
+            self.keep(index);
+        }
         let slot = &mut self.slots.slots[index];
         slot.used = number;
         slot.run = Some(Run {
@@ -163,7 +169,10 @@ impl Engine<'_> {
         if self.batch.n_tokens() == 0 {
             return Ok(());
         }
-        self.decode()?;
+        self.clear_idle();
+        self.context
+            .decode(&mut self.batch)
+            .map_err(|error| error.to_string())?;
         for index in writers.into_iter().chain(begun) {
             self.choose(index);
         }
@@ -207,7 +216,9 @@ impl Engine<'_> {
             return Ok(false);
         };
         let own = sequence(index);
-        if slot == index {
+        if let Some(restored) = self.restore(index, tokens) {
+            tokens = restored;
+        } else if slot == index {
             if !self.cut(index, tokens) {
                 tokens = 0;
             }
@@ -222,11 +233,52 @@ impl Engine<'_> {
             let copied = self.slots.slots[slot].tokens[..tokens].to_vec();
             self.slots.slots[index].tokens = copied;
         }
-        if let Some(run) = &mut self.slots.slots[index].run {
+        let slot = &mut self.slots.slots[index];
+        if let Some(run) = &mut slot.run {
+            slot.prompt = run.job.prompt.len();
             run.cached = Some(tokens);
             run.feed = run.job.prompt[tokens..].to_vec();
         }
         Ok(true)
+    }
+
+    /// Puts a kept prompt into a request's sequence, if that saves more than `tokens`, and cuts it
+    /// to what is of use.
+    fn restore(&mut self, index: usize, tokens: usize) -> Option<usize> {
+        let run = self.slots.slots[index].run.as_ref()?;
+        let prompt = &run.job.prompt[..run.job.prompt.len().saturating_sub(1)];
+        let (kept, state, useful) = self.shelf.best(prompt, tokens)?;
+        let restored = self.context.state_seq_set(state, sequence(index)).is_ok();
+        // A state that did not fit has emptied the sequence.
+        self.slots.slots[index].tokens = if restored { kept.to_vec() } else { Vec::new() };
+        if restored && self.cut(index, useful) {
+            return Some(useful);
+        }
+        self.cut(index, 0);
+        Some(0)
+    }
+
+    /// Copies an idle sequence's prompt to the shelf, if that may save work later.
+    fn keep(&mut self, index: usize) {
+        let slot = &self.slots.slots[index];
+        let length = slot.prompt.min(slot.tokens.len());
+        if self.shelf.wants(&slot.tokens[..length])
+            && self.cut(index, length)
+            && let Ok(state) = self
+                .context
+                .state_seq_get(sequence(index), LlamaStateSeqFlags::empty())
+        {
+            self.shelf
+                .keep(self.slots.slots[index].tokens.clone(), state);
+        }
+    }
+
+    /// Empties idle sequences, so that attention does not walk over them.
+    fn clear_idle(&mut self) {
+        for index in self.slots.idle() {
+            self.keep(index);
+            self.cut(index, 0);
+        }
     }
 
     /// Keeps the first `tokens` of a sequence. False when the model's memory cannot be cut in the
@@ -272,20 +324,6 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Decodes the batch, dropping kept prompts while cells are missing.
-    fn decode(&mut self) -> Result<(), String> {
-        loop {
-            match self.context.decode(&mut self.batch) {
-                Ok(()) => return Ok(()),
-                Err(DecodeError::NoKvCacheSlot) => {
-                    let victim = self.slots.victim().ok_or("the cache is full")?;
-                    self.cut(victim, 0);
-                }
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    }
-
     /// Chooses a request's next token, if its logits are there, and sends the text.
     fn choose(&mut self, index: usize) {
         let Some(run) = &mut self.slots.slots[index].run else {
@@ -294,11 +332,11 @@ impl Engine<'_> {
         let Some(at) = run.logits.take() else {
             return;
         };
-        match advance(self.model, run, self.context.get_logits_ith(at)) {
+        match answer::advance(self.model, run, self.context.get_logits_ith(at)) {
             Ok(None) => {}
             Ok(Some(finish)) => {
                 if let Some(run) = self.release(index) {
-                    end(run, finish);
+                    answer::end(run, finish);
                 }
             }
             Err(error) => {
@@ -315,67 +353,6 @@ impl Engine<'_> {
             }
         }
     }
-}
-
-/// Takes one choice and what it forces. `Some` when the answer is complete.
-fn advance(
-    model: &LlamaModel,
-    run: &mut Run,
-    logits: &[f32],
-) -> Result<Option<Finish>, EngineError> {
-    let choice = run.job.sampler.choose(logits)?;
-    if run.generated == 0 {
-        run.first_token = run.job.submitted.elapsed();
-    }
-    run.feed.clear();
-    run.fed = 0;
-    let vocab = model.vocab();
-    let mut piece = Vec::with_capacity(16);
-    let mut text = String::new();
-    let mut finish = choice.complete.then_some(Finish::Stop);
-    for token in std::iter::once(choice.token).chain(choice.forced) {
-        let token = LlamaToken(token.cast_signed());
-        if vocab.is_eog(token) {
-            finish = Some(Finish::Stop);
-            break;
-        }
-        if run.generated >= run.job.max_tokens {
-            finish = Some(Finish::Length);
-            break;
-        }
-        run.generated += 1;
-        run.feed.push(token);
-        piece.clear();
-        vocab.token_to_piece_into(token, &mut piece, false, None);
-        text.push_str(&run.job.text.push(&piece));
-        if run.job.text.stopped() {
-            finish = Some(Finish::Stop);
-            break;
-        }
-    }
-    if finish.is_none() && run.generated >= run.job.max_tokens {
-        finish = Some(Finish::Length);
-    }
-    if !text.is_empty() {
-        run.job.send(Ok(ChatEvent::Delta(text)));
-    }
-    Ok(finish)
-}
-
-fn end(mut run: Run, finish: Finish) {
-    let rest = run.job.text.finish();
-    if !rest.is_empty() {
-        run.job.send(Ok(ChatEvent::Delta(rest)));
-    }
-    let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
-    let usage = Usage {
-        prompt_tokens: count(run.job.prompt.len()),
-        cached_tokens: count(run.cached.unwrap_or(0)),
-        completion_tokens: run.generated,
-        queued: run.queued,
-        first_token: run.first_token,
-    };
-    run.job.send(Ok(ChatEvent::Done { finish, usage }));
 }
 
 fn sequence(index: usize) -> i32 {

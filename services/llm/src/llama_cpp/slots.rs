@@ -34,6 +34,8 @@ impl Run {
 pub(super) struct Slot {
     /// The tokens whose cells the sequence holds, in order.
     pub(super) tokens: Vec<LlamaToken>,
+    /// How many of them are prompt; the rest is answer, which no other prompt begins with.
+    pub(super) prompt: usize,
     pub(super) run: Option<Run>,
     /// When it was last used, by count of admissions and ends.
     pub(super) used: u64,
@@ -117,15 +119,12 @@ impl Slots {
             .map(|(index, _)| index)
     }
 
-    /// The longest idle slot that still holds tokens, to be dropped when cells run out.
-    pub(super) fn victim(&self) -> Option<usize> {
-        let idle = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.run.is_none() && !slot.tokens.is_empty());
-        idle.min_by_key(|(_, slot)| slot.used)
-            .map(|(index, _)| index)
+    /// Idle slots that hold tokens.
+    pub(super) fn idle(&self) -> Vec<usize> {
+        let held = |slot: &Slot| slot.run.is_none() && !slot.tokens.is_empty();
+        (0..self.slots.len())
+            .filter(|&index| held(&self.slots[index]))
+            .collect()
     }
 
     /// Where the prompt of the request in `index`, which has not begun, can begin now. At least
@@ -155,7 +154,7 @@ impl Slots {
 }
 
 /// Tokens at the beginning that both have.
-fn shared(a: &[LlamaToken], b: &[LlamaToken]) -> usize {
+pub(super) fn shared(a: &[LlamaToken], b: &[LlamaToken]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
@@ -210,16 +209,16 @@ mod tests {
             "its tail is worth keeping"
         );
         assert_eq!(slots.choose(&tokens(900..950)), Some(1));
-        assert_eq!(slots.victim(), Some(2), "slot 1 holds nothing");
+        assert_eq!(slots.idle(), [0, 2], "slot 1 holds nothing");
     }
 
     #[test]
-    fn a_running_slot_is_neither_chosen_nor_dropped() {
+    fn a_running_slot_is_neither_chosen_nor_idle() {
         let mut slots = Slots::new(2);
         slots.slots[0].run = Some(run(tokens(0..10), 1));
         slots.slots[0].tokens = tokens(0..10);
         assert_eq!(slots.choose(&tokens(0..10)), Some(1));
-        assert_eq!(slots.victim(), None);
+        assert!(slots.idle().is_empty());
         slots.slots[1].run = Some(run(tokens(0..10), 2));
         assert_eq!(slots.choose(&tokens(0..10)), None);
         assert_eq!(slots.by_age(), [0, 1]);

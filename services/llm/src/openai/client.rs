@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
+use foil_runtime::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url, redirect, retry};
-use secrecy::{ExposeSecret as _, SecretString};
 
 use super::answer::Answer;
 use super::fault::{self, Size};
@@ -33,14 +33,14 @@ const TRAILER: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// [`EngineError::Invalid`] naming `api_key` when it cannot be a header.
-pub(super) fn build(api_key: Option<&SecretString>) -> Result<Client, EngineError> {
+pub(super) fn build(api_key: Option<&Secret>) -> Result<Client, EngineError> {
     // reqwest takes the process's TLS provider and panics without one. An error here means that
     // there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut headers = HeaderMap::new();
     if let Some(key) = api_key {
         let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", key.expose_secret())).map_err(|_| {
+            HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
                 EngineError::Invalid("api_key has characters no header may have".into())
             })?;
         value.set_sensitive(true);

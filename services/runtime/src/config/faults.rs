@@ -73,6 +73,11 @@ impl Faults {
         checked.validate(&mut faults);
         faults.list
     }
+
+    /// What was collected.
+    pub fn into_list(self) -> Vec<Fault> {
+        self.list
+    }
 }
 
 /// A configuration that cannot be used.
