@@ -154,10 +154,12 @@ async fn another_embedding_model_is_an_error() {
 #[tokio::test]
 async fn a_full_work_queue_refuses_new_work_but_folds_what_waits() {
     let rig = Rig::bare().await;
-    let mut config = ProvisionConfig::default();
-    config.select = Limits {
-        max_messages: Some(2),
-        ..Limits::default()
+    let config = ProvisionConfig {
+        select: Limits {
+            max_messages: Some(2),
+            ..Limits::default()
+        },
+        ..ProvisionConfig::default()
     };
     provision(&rig.store, &config).await.unwrap();
     let js = rig.jetstream().await;
