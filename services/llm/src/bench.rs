@@ -56,7 +56,7 @@ pub async fn run(model: &Path, rounds: usize) -> Result<Report, EngineError> {
     for round in 0..rounds.max(1) {
         let adapter = one(&*engine, ask(&text(round * 10, WORDS))).await?;
         let plain = plain(&bare, round * 10 + 1).await?;
-        let cold = first_token(&*engine, &text(round * 10 + 2, WORDS)).await?;
+        let cold = first_token(&*engine, &text(round * 10 + 2, 2 * WORDS)).await?;
         let warm = first_token(&*engine, &shared(round * 10 + 2)).await?;
         let together = four(&engine, round).await?;
         let alone = one(&*engine, ask(&text(round * 10 + 8, 40))).await?;
@@ -104,9 +104,13 @@ fn text(seed: usize, words: usize) -> String {
 
 /// Two thirds of the text of `seed`, and another end.
 fn shared(seed: usize) -> String {
-    let whole = text(seed, WORDS);
+    let whole = text(seed, 2 * WORDS);
     let start = whole.floor_char_boundary(whole.len() * 2 / 3);
-    format!("{} {}", &whole[..start], text(seed + 100_000, WORDS / 3))
+    format!(
+        "{} {}",
+        &whole[..start],
+        text(seed + 100_000, 2 * WORDS / 3)
+    )
 }
 
 fn ask(text: &str) -> ChatRequest {

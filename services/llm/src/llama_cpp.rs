@@ -38,13 +38,13 @@ pub use bare::BareLoop;
 #[cfg(feature = "mistralrs")]
 pub(crate) use grammar::spaced;
 pub use model::{GgufKind, inspect};
-pub(crate) use sample::Sampler;
 pub(crate) use text::TextGate;
 
 use engine::Shape;
 use grammar::Grammars;
 use model::{ChatModel, load_error};
 use queue::{Job, Queue, Refused};
+use sample::Sampler;
 
 /// How to run a model file.
 #[derive(Clone, Debug)]

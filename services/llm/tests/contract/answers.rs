@@ -7,6 +7,7 @@ use super::*;
 pub async fn streaming_gives_the_whole_text_in_several_deltas(make: Make) {
     let subject = make(Limits::default()).await;
     let request = ask("Describe the sea in one sentence.", 24);
+    warm(&subject.model, &request).await;
     let events: Vec<_> = within(
         "the stream",
         start(&subject.model, request.clone())
@@ -73,6 +74,7 @@ pub async fn an_impossible_schema_is_invalid(make: Make) {
 pub async fn the_text_ends_before_a_stop_string(make: Make) {
     let subject = make(Limits::default()).await;
     let request = ask("List five fruits in one sentence.", 40);
+    warm(&subject.model, &request).await;
     let full = answer(&subject.model, request.clone()).await.text;
     let chars: Vec<(usize, char)> = full.char_indices().collect();
     assert!(chars.len() >= 20, "too short to cut: {full:?}");
@@ -171,6 +173,7 @@ pub async fn a_malformed_request_is_invalid(make: Make) {
 pub async fn greedy_answers_repeat(make: Make) {
     let subject = make(Limits::default()).await;
     let request = ask("Name three rivers.", 32);
+    warm(&subject.model, &request).await;
     let first = answer(&subject.model, request.clone()).await;
     let second = answer(&subject.model, request).await;
     assert_eq!(first.text, second.text);

@@ -147,6 +147,14 @@ async fn answer(model: &Arc<dyn LanguageModel>, request: ChatRequest) -> Complet
         .unwrap_or_else(|error| panic!("failed: {error}"))
 }
 
+/// Answers the request once and forgets it. Later answers find the prompt in any prefix cache and
+/// are computed alike; the first is read in other batches, whose rounding may differ.
+async fn warm(model: &Arc<dyn LanguageModel>, request: &ChatRequest) {
+    let mut request = request.clone();
+    request.max_tokens = 1;
+    answer(model, request).await;
+}
+
 /// Refused when submitted or in the stream: both are allowed.
 async fn refusal(model: &Arc<dyn LanguageModel>, request: ChatRequest) -> EngineError {
     let result = match within("acceptance", model.chat(request)).await {
