@@ -128,12 +128,11 @@ impl Points for PointsService {
         let request = request.into_inner();
         let bytes = request.encoded_len();
         let shard = self.0.shard(&request.collection_name)?;
-        let set = set_payload(request)?;
-        // With a key, Qdrant's server overwrites nothing but what is below it.
-        let operation = match set.key {
-            Some(_) => PayloadOps::SetPayload(set),
-            None => PayloadOps::OverwritePayload(set),
-        };
+        // Qdrant's server ignores it and overwrites everything.
+        if request.key.is_some() {
+            return Err(invalid("key", "is not served for overwrite_payload"));
+        }
+        let operation = PayloadOps::OverwritePayload(set_payload(request)?);
         write(
             &shard,
             UpdateOperation::PayloadOperation(operation),

@@ -4,8 +4,8 @@ use qdrant_client::qdrant::{
     ClearPayloadPointsBuilder, CountPointsBuilder, CreateCollectionBuilder,
     CreateFieldIndexCollectionBuilder, DeletePointsBuilder, Distance, FieldType, Filter,
     GetPointsBuilder, OrderByBuilder, PointId, PointStruct, QueryPointsBuilder,
-    ScrollPointsBuilder, SearchPointsBuilder, UpdateCollectionBuilder, UpdatePointVectorsBuilder,
-    UpsertPointsBuilder, VectorParamsBuilder,
+    ScrollPointsBuilder, SearchPointsBuilder, SetPayloadPointsBuilder, UpdateCollectionBuilder,
+    UpdatePointVectorsBuilder, UpsertPointsBuilder, VectorParamsBuilder,
 };
 use serde_json::json;
 use tonic::Code;
@@ -96,6 +96,12 @@ async fn bad_input_is_refused_by_field() {
         ),
         "query",
     );
+    let set =
+        SetPayloadPointsBuilder::new(C, payload(json!({}))).points_selector(Filter::default());
+    let below = set.clone().key("a");
+    names(&refused(client.overwrite_payload(below).await), "key");
+    let wrong = set.key("a[");
+    names(&refused(client.set_payload(wrong).await), "key");
     let geo = CreateFieldIndexCollectionBuilder::new(C, "place", FieldType::Geo);
     names(&refused(client.create_field_index(geo).await), "field_type");
 }
