@@ -1,0 +1,184 @@
+//! The configuration of `foil-generator`.
+
+use std::time::Duration;
+
+use foil_llm::EngineConfig;
+use foil_proto::check::GENERATE_TOKENS_MAX;
+use foil_runtime::{
+    AdminConfig, Common, Faults, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
+    Validate, WorkerConfig,
+};
+use foil_store::StoreConfig;
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub nats: NatsConfig,
+    pub admin: AdminConfig,
+    pub telemetry: TelemetryConfig,
+    pub shutdown: ShutdownConfig,
+    pub store: StoreConfig,
+    pub llm: EngineConfig,
+    pub generator: GeneratorConfig,
+}
+
+impl Validate for Config {
+    fn validate(&self, faults: &mut Faults) {
+        self.common().validate(faults);
+        faults.section("store", &self.store);
+        faults.section("llm", &self.llm);
+        faults.section("generator", &self.generator);
+    }
+}
+
+impl ServiceConfig for Config {
+    fn common(&self) -> Common<'_> {
+        Common {
+            nats: &self.nats,
+            admin: &self.admin,
+            telemetry: &self.telemetry,
+            shutdown: &self.shutdown,
+        }
+    }
+}
+
+/// `[generator]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GeneratorConfig {
+    /// Its `timeout` bounds every request, whatever deadline the caller names.
+    pub worker: WorkerConfig,
+    /// First tokens of the inboxes that replies may go to. A request that names another subject is
+    /// refused: it would have this service publish where its sender may not.
+    pub reply_prefix: String,
+    /// Newest records of a user that are searched for key samples.
+    pub history_max: usize,
+    /// Most key samples in a context.
+    pub key_samples: usize,
+    /// Characters of a key sample's text in the context block; longer ones are shortened.
+    pub sample_chars: usize,
+    /// Characters of the item's description in the prompt; longer ones are shortened.
+    pub description_chars: usize,
+    /// Tokens to write where the request names no limit. Never more than half the model's context.
+    pub max_tokens: u32,
+    /// 0 to 2, where the request names none.
+    pub temperature: f32,
+    /// Above 0, at most 1.
+    pub top_p: f32,
+    /// How often a waiting request looks for its profile.
+    #[serde(with = "humantime_serde")]
+    pub poll: Duration,
+    /// How long before its deadline a request stops waiting for a profile, so that a text can
+    /// still be written; at most half of what was left when it came.
+    #[serde(with = "humantime_serde")]
+    pub wait_reserve: Duration,
+    /// Most items whose comparison the first request for an inactive user starts.
+    pub activation_items: usize,
+    /// How long after that the user's profile is looked at.
+    #[serde(with = "humantime_serde")]
+    pub activation_delay: Duration,
+}
+
+impl Default for GeneratorConfig {
+    fn default() -> Self {
+        Self {
+            worker: WorkerConfig {
+                timeout: Duration::from_secs(120),
+                ..WorkerConfig::default()
+            },
+            reply_prefix: "_INBOX".to_owned(),
+            history_max: 512,
+            key_samples: 8,
+            sample_chars: 600,
+            description_chars: 1_200,
+            max_tokens: 384,
+            temperature: 0.8,
+            top_p: 0.95,
+            poll: Duration::from_millis(250),
+            wait_reserve: Duration::from_secs(10),
+            activation_items: 256,
+            activation_delay: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Validate for GeneratorConfig {
+    fn validate(&self, faults: &mut Faults) {
+        faults.section("worker", &self.worker);
+        let token = |c: char| c.is_ascii_graphic() && c != '*' && c != '>';
+        faults.require(
+            !self.reply_prefix.split('.').any(str::is_empty)
+                && self.reply_prefix.chars().all(token)
+                && !self.reply_prefix.starts_with("foil.")
+                && !self.reply_prefix.starts_with('$'),
+            "reply_prefix",
+            "is no prefix of inboxes, such as _INBOX",
+        );
+        for (key, value, most) in [
+            ("history_max", self.history_max, 8_192),
+            ("key_samples", self.key_samples, 32),
+            ("sample_chars", self.sample_chars, 8_000),
+            ("description_chars", self.description_chars, 16_384),
+            ("activation_items", self.activation_items, 4_096),
+        ] {
+            let problem = format!("is not within 1 and {most}");
+            faults.require((1..=most).contains(&value), key, &problem);
+        }
+        faults.require(
+            (1..=GENERATE_TOKENS_MAX).contains(&self.max_tokens),
+            "max_tokens",
+            "is not within 1 and 2048",
+        );
+        faults.require(
+            (0.0..=2.0).contains(&self.temperature),
+            "temperature",
+            "is not within 0 and 2",
+        );
+        faults.require(
+            self.top_p > 0.0 && self.top_p <= 1.0,
+            "top_p",
+            "is not above 0 and at most 1",
+        );
+        faults.require(
+            (Duration::from_millis(10)..=Duration::from_secs(10)).contains(&self.poll),
+            "poll",
+            "is not within 10 ms and 10 s",
+        );
+        faults.require(
+            self.wait_reserve <= Duration::from_secs(600),
+            "wait_reserve",
+            "is above 10 min",
+        );
+        faults.require(
+            self.activation_delay <= Duration::from_secs(3_600),
+            "activation_delay",
+            "is above 1 h",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold() {
+        let faults = Faults::of(&GeneratorConfig::default());
+        assert!(faults.first().is_none(), "{:?}", faults.first());
+    }
+
+    #[test]
+    fn replies_into_the_system_are_refused_by_the_configuration() {
+        for prefix in ["", "foil.v1", "$JS", "a..b", "a.>", "a b"] {
+            let config = GeneratorConfig {
+                reply_prefix: prefix.to_owned(),
+                ..GeneratorConfig::default()
+            };
+            let faults = Faults::of(&config);
+            let fault = faults.first().expect("a fault").to_string();
+            assert!(fault.contains("reply_prefix"), "{prefix:?}: {fault}");
+        }
+    }
+}

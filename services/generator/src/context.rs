@@ -1,0 +1,244 @@
+//! The context block: what is known of a user, as it stands before a model. Pure: the same profile
+//! version, records and request give the same bytes.
+
+use foil_llm::prompt::{PromptError, PromptFile, neutralise};
+use foil_proto::v1;
+use serde::Serialize;
+
+use crate::evidence;
+use crate::history::Sample;
+
+/// Longest summary, statement and label in a block, characters; what is stored is not longer.
+const SUMMARY_CHARS_MAX: usize = 4_000;
+const STATEMENT_CHARS_MAX: usize = 600;
+const LABEL_CHARS_MAX: usize = 200;
+
+/// How a context is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Profile with differences, findings, past texts.
+    Dpl,
+    /// Summary of the history without differences, past texts.
+    IntSum,
+    /// Past texts.
+    Rag,
+    /// Nothing about the user.
+    NonPerso,
+}
+
+impl Strategy {
+    /// As in a request; the empty name is the default's. None for any other name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "" | "dpl" => Self::Dpl,
+            "intsum" => Self::IntSum,
+            "rag" => Self::Rag,
+            "non-perso" => Self::NonPerso,
+            _ => return None,
+        })
+    }
+
+    /// As in a reply.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dpl => "dpl",
+            Self::IntSum => "intsum",
+            Self::Rag => "rag",
+            Self::NonPerso => "non-perso",
+        }
+    }
+}
+
+/// What is known when a context is built.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    pub profile: Option<v1::Profile>,
+    /// Key samples, best first.
+    pub samples: Vec<Sample>,
+    /// Whether the user wrote anything at all.
+    pub has_history: bool,
+}
+
+impl Known {
+    fn has_differences(&self) -> bool {
+        let compared = |s: &Sample| s.record.difference.is_some();
+        self.profile.as_ref().is_some_and(|p| p.strategy == "dpl")
+            || self.samples.iter().any(compared)
+    }
+
+    /// The strategy that can be had, and why it is less than what was asked for: empty,
+    /// `no_history` or `no_peers`.
+    pub fn strategy(&self, asked: Strategy) -> (Strategy, &'static str) {
+        match asked {
+            Strategy::NonPerso => (Strategy::NonPerso, ""),
+            _ if !self.has_history => (Strategy::NonPerso, "no_history"),
+            Strategy::Dpl if !self.has_differences() => (Strategy::IntSum, "no_peers"),
+            asked => (asked, ""),
+        }
+    }
+}
+
+/// What a context block says; every text in it is neutralised.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Material {
+    summary: String,
+    measured: Vec<String>,
+    differences: Vec<Compared>,
+    samples: Vec<Past>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Compared {
+    number: usize,
+    item: String,
+    findings: Vec<Finding>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Finding {
+    criterion: String,
+    statement: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Past {
+    number: usize,
+    item: String,
+    rating: Option<f64>,
+    title: String,
+    text: String,
+}
+
+impl Material {
+    /// Picks what `strategy` uses. `sample_chars`: of a past text.
+    pub fn new(strategy: Strategy, known: &Known, sample_chars: usize) -> Self {
+        let mut material = Self::default();
+        if strategy == Strategy::NonPerso {
+            return material;
+        }
+        if let Some(profile) = &known.profile
+            && profile.strategy == strategy.as_str()
+        {
+            material.summary = clean(&profile.summary, SUMMARY_CHARS_MAX);
+            if strategy == Strategy::Dpl {
+                material.measured = evidence::lines(&profile.evidence);
+            }
+        }
+        for (index, sample) in known.samples.iter().enumerate() {
+            let number = index + 1;
+            if strategy == Strategy::Dpl
+                && let Some(difference) = &sample.record.difference
+            {
+                material
+                    .differences
+                    .push(compared(number, sample, difference));
+            }
+            material.samples.push(past(number, sample, sample_chars));
+        }
+        material
+    }
+
+    /// The block's sections in their order: what stays the same from request to request first.
+    ///
+    /// # Errors
+    /// When the prompt file lacks a section or a value.
+    pub fn render(&self, prompt: &PromptFile) -> Result<String, PromptError> {
+        let mut sections = Vec::new();
+        if !(self.summary.is_empty() && self.measured.is_empty()) {
+            let values = serde_json::json!({
+                "summary": self.summary,
+                "measured": self.measured,
+            });
+            sections.push(prompt.render("profile", values)?);
+        }
+        for difference in &self.differences {
+            sections.push(prompt.render("difference", difference)?);
+        }
+        for sample in &self.samples {
+            sections.push(prompt.render("sample", sample)?);
+        }
+        Ok(sections.join("\n\n"))
+    }
+
+    /// The texts that may be shortened to fit a prompt.
+    pub(crate) fn texts_mut(&mut self) -> Vec<&mut String> {
+        let statements = self
+            .differences
+            .iter_mut()
+            .flat_map(|d| d.findings.iter_mut().map(|f| &mut f.statement));
+        let pasts = self.samples.iter_mut().map(|sample| &mut sample.text);
+        std::iter::once(&mut self.summary)
+            .chain(statements)
+            .chain(pasts)
+            .collect()
+    }
+
+    /// Leaves the least of the key samples out; false when there is none.
+    pub(crate) fn drop_last(&mut self) -> bool {
+        let Some(last) = self.samples.pop() else {
+            return false;
+        };
+        self.differences.retain(|d| d.number != last.number);
+        true
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.summary.is_empty() && self.measured.is_empty() && self.samples.is_empty()
+    }
+}
+
+fn compared(number: usize, sample: &Sample, difference: &v1::Difference) -> Compared {
+    let finding = |finding: &v1::Finding| Finding {
+        criterion: label(&finding.criterion),
+        statement: one_line(&clean(&finding.statement, STATEMENT_CHARS_MAX)),
+    };
+    Compared {
+        number,
+        item: item_label(sample),
+        findings: difference.findings.iter().map(finding).collect(),
+    }
+}
+
+fn past(number: usize, sample: &Sample, chars: usize) -> Past {
+    let record = &sample.record;
+    Past {
+        number,
+        item: item_label(sample),
+        rating: record.rating,
+        title: label(&record.title),
+        text: clean(&record.text, chars),
+    }
+}
+
+fn item_label(sample: &Sample) -> String {
+    if sample.item_title.trim().is_empty() {
+        label(&sample.record.key.item)
+    } else {
+        label(&sample.item_title)
+    }
+}
+
+/// A short text on one line.
+pub(crate) fn label(text: &str) -> String {
+    one_line(&clean(text, LABEL_CHARS_MAX))
+}
+
+/// Neutralised, and at most `chars` characters; a cut is after a word and shows.
+pub(crate) fn clean(text: &str, chars: usize) -> String {
+    // Twice as much as is kept: what is invisible goes first, and a long text is not read whole.
+    let head: String = text.chars().take(chars.saturating_mul(2) + 1).collect();
+    let clean = neutralise(head.trim());
+    let Some((end, _)) = clean.char_indices().nth(chars) else {
+        return clean;
+    };
+    let cut = &clean[..end];
+    let word = cut.rfind(char::is_whitespace).unwrap_or(end);
+    format!("{}\u{2026}", cut[..word].trim_end())
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

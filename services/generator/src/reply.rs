@@ -1,0 +1,130 @@
+//! The streamed reply: numbered parts on the caller's inbox.
+
+use async_nats::Subject;
+use foil_proto::names::header;
+use foil_proto::v1::generate_reply::Part;
+use foil_proto::v1::{Failure, GenerateReply};
+use foil_runtime::{Classify as _, Context, Reason, StageError};
+use prost::Message as _;
+
+/// Longest inbox subject, bytes.
+const SUBJECT_BYTES_MAX: usize = 256;
+
+/// Why a request fails; the words of [`Failure::code`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    Invalid,
+    Busy,
+    EngineUnavailable,
+    Deadline,
+    Internal,
+}
+
+impl Code {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Busy => "busy",
+            Self::EngineUnavailable => "engine_unavailable",
+            Self::Deadline => "deadline",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// Writes the parts of one reply.
+pub(crate) struct Reply {
+    client: async_nats::Client,
+    inbox: Subject,
+    sequence: u32,
+}
+
+impl Reply {
+    /// The reply to the request that `cx` is about.
+    ///
+    /// # Errors
+    /// Rejects a request that names no inbox below `prefix`.
+    pub(crate) fn to(cx: &Context, prefix: &str) -> Result<Self, StageError> {
+        let inbox = cx.headers.get(header::REPLY_TO).map(|value| value.as_str());
+        let inbox = inbox
+            .ok_or_else(|| format!("{}: is missing", header::REPLY_TO))
+            .and_then(|inbox| check_inbox(inbox, prefix).map(|()| inbox))
+            .reject(Reason::Invalid)?;
+        Ok(Self {
+            client: cx.client.clone(),
+            inbox: Subject::from(inbox.to_owned()),
+            sequence: 0,
+        })
+    }
+
+    /// Sends the next part. Core NATS: nobody may be listening any more.
+    pub(crate) async fn send(&mut self, part: Part) {
+        let reply = GenerateReply {
+            sequence: self.sequence,
+            part: Some(part),
+        };
+        let payload = reply.encode_to_vec().into();
+        let sent = self.client.publish(self.inbox.clone(), payload).await;
+        // Counted only now: a deadline that cuts the sending off leaves no gap before its failure.
+        self.sequence += 1;
+        if let Err(error) = sent {
+            tracing::warn!(%error, "a part of a reply was not sent"); // the caller sees the gap
+        }
+    }
+
+    /// The last part of a reply that failed.
+    pub(crate) async fn fail(&mut self, code: Code, message: impl Into<String>) {
+        let failure = Failure {
+            code: code.as_str().to_owned(),
+            message: message.into(),
+        };
+        self.send(Part::Failure(failure)).await;
+    }
+
+    /// Waits until what was sent has left this process.
+    pub(crate) async fn flush(&self) {
+        if let Err(error) = self.client.flush().await {
+            tracing::warn!(%error, "a reply was not flushed");
+        }
+    }
+}
+
+fn check_inbox(inbox: &str, prefix: &str) -> Result<(), String> {
+    let below = inbox
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix('.'));
+    let token = |t: &str| {
+        !t.is_empty()
+            && t.bytes()
+                .all(|b| b.is_ascii_graphic() && !b"*>".contains(&b))
+    };
+    if inbox.len() <= SUBJECT_BYTES_MAX && below.is_some_and(|rest| rest.split('.').all(token)) {
+        Ok(())
+    } else {
+        Err(format!("{}: is no inbox below {prefix}", header::REPLY_TO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_go_to_inboxes_only() {
+        assert!(check_inbox("_INBOX.abc.1", "_INBOX").is_ok());
+        for inbox in [
+            "",
+            "_INBOX",
+            "_INBOX.",
+            "_INBOX.*",
+            "_INBOX.a.>",
+            "_INBOX.a b",
+            "_INBOXES.a",
+            "foil.v1.update.acme.u",
+            "$JS.API.STREAM.DELETE.FOIL_DEAD",
+        ] {
+            assert!(check_inbox(inbox, "_INBOX").is_err(), "{inbox:?}");
+        }
+        assert!(check_inbox(&format!("_INBOX.{}", "a".repeat(300)), "_INBOX").is_err());
+    }
+}
