@@ -27,6 +27,7 @@ mod db;
 mod differences;
 mod erase;
 mod error;
+pub mod events;
 mod fence;
 mod ids;
 mod items;

@@ -1,0 +1,71 @@
+//! What Foil tells the world: messages of FOIL_EVENTS, ready to be emitted. None names another user
+//! than the one it is about.
+
+use std::time::SystemTime;
+
+use foil_proto::names::{self, event, stream, subject};
+use foil_proto::{token, v1};
+use foil_runtime::{DeadLetter, Emit};
+use v1::event::Kind;
+
+/// A new version of a user's profile is stored.
+pub fn profile_updated(tenant: &str, user: &str, updated: v1::ProfileUpdated) -> Emit {
+    let kind = Kind::ProfileUpdated(updated);
+    emit(event::PROFILE_UPDATED, tenant, user, kind)
+}
+
+/// The comparison of a user's record of `item` is stored.
+pub fn difference_stored(tenant: &str, user: &str, item: &str, revision: u64) -> Emit {
+    let kind = Kind::DifferenceStored(v1::DifferenceStored {
+        item: item.to_owned(),
+        revision,
+    });
+    emit(event::DIFFERENCE_STORED, tenant, user, kind)
+}
+
+/// Everything of a user up to `sequence` of FOIL_UPDATES is erased.
+pub fn user_erased(tenant: &str, user: &str, sequence: u64, erased: &crate::Erased) -> Emit {
+    let kind = Kind::UserErased(v1::UserErased {
+        sequence,
+        records: erased.records,
+        profiles: erased.profiles,
+        differences_of_others: erased.differences_of_others,
+    });
+    emit(event::USER_ERASED, tenant, user, kind)
+}
+
+/// A stage gave an input up; for [`foil_runtime::StageSpec::with_dead_event`]. None when the input's
+/// subject names no tenant: an event without one has no subject to stand under.
+pub fn dead(letter: &DeadLetter) -> Option<Emit> {
+    if letter.tenant.is_empty() {
+        return None;
+    }
+    let kind = Kind::Dead(v1::DeadLettered {
+        stage: letter.stage.to_owned(),
+        reason: letter.reason.as_str().to_owned(),
+        sequence: 0, // this event is stored together with the copy, whose sequence only the server gives
+    });
+    let user = user_of(letter).unwrap_or_default();
+    Some(emit(event::DEAD, &letter.tenant, &user, kind))
+}
+
+/// The user that the subject names; an item's or a class's subject names none.
+fn user_of(letter: &DeadLetter) -> Option<String> {
+    let of_users = [stream::UPDATES, stream::EXTRACT, stream::PROFILE];
+    if !of_users.contains(&letter.stream.as_str()) {
+        return None;
+    }
+    let user = letter.subject.split('.').nth(4)?;
+    String::from_utf8(token::decode(user).ok()?).ok()
+}
+
+fn emit(kind_name: &'static str, tenant: &str, user: &str, kind: Kind) -> Emit {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let message = v1::Event {
+        tenant: tenant.to_owned(),
+        user: user.to_owned(),
+        at_ms: now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX)),
+        kind: Some(kind),
+    };
+    Emit::new(subject::event(kind_name, tenant, user), &message)
+}
