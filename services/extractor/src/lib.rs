@@ -1,4 +1,65 @@
 //! The extractor: compares a record with its representatives and stores what it found.
+//!
+//! A token names a record and its representatives. The stage reads them, measures how the record
+//! differs ([`evidence`]), has the model say it in a fixed schema ([`findings`]), refuses what
+//! repeats a peer ([`leak`]), and stores it fenced by the record's revision. One call of the model
+//! for each stored difference, none for a token whose work is done.
 
+mod compare;
+pub mod config;
 pub mod evidence;
+pub mod findings;
+mod flights;
 pub mod leak;
+mod outage;
+pub mod stage;
+
+use std::sync::Arc;
+
+use foil_llm::LanguageModel;
+use foil_proto::names::{stage as stages, stream};
+use foil_runtime::{RunError, Service, StageSpec, run_stage};
+use foil_store::{Store, events};
+use tokio::task::JoinSet;
+
+pub use config::{Config, Criterion, ExtractorConfig};
+pub use stage::Extractor;
+
+use outage::{ModelHealth, watch_store};
+
+/// Runs the stage until the shutdown, on a store and a model that others may use too.
+///
+/// # Errors
+/// Those of [`run_stage`].
+pub async fn run(
+    config: &ExtractorConfig,
+    store: Store,
+    model: Arc<dyn LanguageModel>,
+    service: &Service,
+) -> Result<(), RunError> {
+    let service = service.stage(stages::EXTRACTOR);
+    let health = ModelHealth::new(service.health.register("model"));
+    // They end with this function.
+    let mut watches = JoinSet::new();
+    let check = service.health.register("store");
+    watches.spawn(watch_store(store.clone(), check, service.shutdown.clone()));
+    watches.spawn(
+        health
+            .clone()
+            .watch(model.clone(), service.shutdown.clone()),
+    );
+    let stage = Extractor::new(config, store, model, health).map_err(RunError::other)?;
+    let spec = StageSpec::new(stages::EXTRACTOR, stream::EXTRACT).with_dead_event(events::dead);
+    run_stage(Arc::new(stage), spec, config.worker.clone(), &service).await
+}
+
+/// The whole of `foil-extractor`: connects the store, loads the model, runs the stage.
+///
+/// # Errors
+/// When the store's configuration or the model is at fault, and those of [`run`].
+pub async fn main_run(config: Config, service: Service) -> Result<(), RunError> {
+    let store = Store::connect(&config.store, service.nats.clone()).await;
+    let store = store.map_err(RunError::other)?;
+    let model = foil_llm::load(&config.llm).await.map_err(RunError::other)?;
+    run(&config.extractor, store, model, &service).await
+}

@@ -1,0 +1,245 @@
+//! The configuration of the extractor.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use foil_llm::EngineConfig;
+use foil_runtime::{
+    AdminConfig, Common, Faults, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
+    Validate, WorkerConfig,
+};
+use foil_store::StoreConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::FEATURES;
+
+/// Most criteria of a comparison.
+const CRITERIA_MAX: usize = 8;
+/// Longest name of a criterion, in bytes.
+const NAME_BYTES_MAX: usize = 32;
+/// Longest definition, in bytes.
+const DEFINITION_BYTES_MAX: usize = 400;
+
+/// The whole configuration of `foil-extractor`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub nats: NatsConfig,
+    pub admin: AdminConfig,
+    pub telemetry: TelemetryConfig,
+    pub shutdown: ShutdownConfig,
+    pub store: StoreConfig,
+    pub llm: EngineConfig,
+    pub extractor: ExtractorConfig,
+}
+
+impl Validate for Config {
+    fn validate(&self, faults: &mut Faults) {
+        self.common().validate(faults);
+        faults.section("store", &self.store);
+        faults.section("llm", &self.llm);
+        faults.section("extractor", &self.extractor);
+        faults.require(
+            self.extractor.worker.timeout > self.llm.timeout,
+            "extractor.worker.timeout",
+            "must be longer than llm.timeout, or no slow answer is ever seen",
+        );
+    }
+}
+
+impl ServiceConfig for Config {
+    fn common(&self) -> Common<'_> {
+        Common {
+            nats: &self.nats,
+            admin: &self.admin,
+            telemetry: &self.telemetry,
+            shutdown: &self.shutdown,
+        }
+    }
+}
+
+/// One dimension of comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Criterion {
+    /// Lower-case letters, digits and `_`; a key of the model's answer.
+    pub name: String,
+    /// What to compare, for the model.
+    pub definition: String,
+    /// The measured features that bear on it; see [`crate::evidence::FEATURES`].
+    #[serde(default)]
+    pub features: Vec<String>,
+}
+
+/// Section `[extractor]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExtractorConfig {
+    pub worker: WorkerConfig,
+    /// What is compared, in this order.
+    pub criteria: Vec<Criterion>,
+    /// Most measured facts for each criterion that stand in the prompt: those that differ most.
+    pub facts: usize,
+    /// Most tokens of an answer.
+    pub max_tokens: u32,
+    /// Of the first try; 0 is greedy. A second one after unusable output is warmer.
+    pub temperature: f32,
+    /// Most records of the item that its means rest on.
+    pub item_records: usize,
+    /// How long a user's profile waits for further differences before it is written anew.
+    #[serde(with = "humantime_serde")]
+    pub profile_debounce: Duration,
+}
+
+impl Default for ExtractorConfig {
+    fn default() -> Self {
+        Self {
+            worker: WorkerConfig {
+                permits: 4,
+                // Two answers of the engine's default time limit, and the store.
+                timeout: Duration::from_secs(270),
+                ..WorkerConfig::default()
+            },
+            criteria: default_criteria(),
+            facts: 2,
+            max_tokens: 320,
+            temperature: 0.0,
+            item_records: 256,
+            profile_debounce: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Validate for ExtractorConfig {
+    fn validate(&self, faults: &mut Faults) {
+        faults.section("worker", &self.worker);
+        check_criteria(&self.criteria, faults);
+        faults.require(self.facts <= 8, "facts", "is above 8");
+        faults.require(
+            (32..=4096).contains(&self.max_tokens),
+            "max_tokens",
+            "is not within 32 and 4096",
+        );
+        faults.require(
+            (0.0..=2.0).contains(&self.temperature),
+            "temperature",
+            "is not within 0 and 2",
+        );
+        faults.require(
+            (1..=4096).contains(&self.item_records),
+            "item_records",
+            "is not within 1 and 4096",
+        );
+        faults.require(
+            (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.profile_debounce),
+            "profile_debounce",
+            "is not within 1 s and 1 h",
+        );
+    }
+}
+
+fn check_criteria(criteria: &[Criterion], faults: &mut Faults) {
+    faults.require(
+        (1..=CRITERIA_MAX).contains(&criteria.len()),
+        "criteria",
+        "must be 1 to 8",
+    );
+    let mut names = HashSet::new();
+    for criterion in criteria {
+        let name = &criterion.name;
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
+            let problem = format_args!("{name:?} is not 1 to 32 of a-z, 0-9 and _");
+            faults.add("criteria.name", problem);
+        }
+        if !names.insert(name) {
+            faults.add("criteria.name", format_args!("{name:?} is there twice"));
+        }
+        let definition = criterion.definition.trim();
+        if definition.is_empty() || definition.len() > DEFINITION_BYTES_MAX {
+            let problem = format_args!("of {name:?} is not 1 to 400 bytes");
+            faults.add("criteria.definition", problem);
+        }
+        for feature in &criterion.features {
+            if !FEATURES.iter().any(|known| known.name == feature) {
+                let problem = format_args!("{feature:?} of {name:?} is unknown");
+                faults.add("criteria.features", problem);
+            }
+        }
+    }
+}
+
+/// The three of the paper.
+fn default_criteria() -> Vec<Criterion> {
+    let criterion = |name: &str, definition: &str, features: &[&str]| Criterion {
+        name: name.to_owned(),
+        definition: definition.to_owned(),
+        features: features.iter().map(|&feature| feature.to_owned()).collect(),
+    };
+    vec![
+        criterion(
+            "writing",
+            "the choice of words and how sentences are built",
+            &[
+                "words_per_sentence",
+                "letters_per_word",
+                "punctuation",
+                "capitals",
+                "reading_ease",
+            ],
+        ),
+        criterion(
+            "emotion",
+            "whether the tone is positive, negative or neutral, and how strong",
+            &["sentiment", "exclamations", "first_person", "rating"],
+        ),
+        criterion(
+            "semantics",
+            "how much is said in few words, and how well it hangs together",
+            &["words", "lexical_diversity"],
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold_but_for_the_model() {
+        let faults = Faults::of(&Config::default());
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["llm.model"]);
+    }
+
+    #[test]
+    fn every_fault_of_the_criteria_is_named() {
+        let bad = |name: &str, definition: &str, feature: &str| Criterion {
+            name: name.to_owned(),
+            definition: definition.to_owned(),
+            features: vec![feature.to_owned()],
+        };
+        let config = ExtractorConfig {
+            criteria: vec![
+                bad("Two Words", " ", "luck"),
+                bad("tone", "x", "words"),
+                bad("tone", "x", "words"),
+            ],
+            ..ExtractorConfig::default()
+        };
+        let faults = Faults::of(&config);
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        let expected = [
+            "criteria.name",
+            "criteria.definition",
+            "criteria.features",
+            "criteria.name",
+        ];
+        assert_eq!(keys, expected, "{faults:?}");
+        let none = ExtractorConfig {
+            criteria: Vec::new(),
+            ..ExtractorConfig::default()
+        };
+        assert_eq!(Faults::of(&none)[0].key, "criteria");
+    }
+}
