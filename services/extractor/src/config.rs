@@ -89,6 +89,10 @@ pub struct ExtractorConfig {
     /// How long a user's profile waits for further differences before it is written anew.
     #[serde(with = "humantime_serde")]
     pub profile_debounce: Duration,
+    /// How long an input rests after the model failed. Nothing is pulled until a probe succeeds; this
+    /// keeps what was pulled before from using up its attempts.
+    #[serde(with = "humantime_serde")]
+    pub outage_delay: Duration,
 }
 
 impl Default for ExtractorConfig {
@@ -106,6 +110,7 @@ impl Default for ExtractorConfig {
             temperature: 0.0,
             item_records: 256,
             profile_debounce: Duration::from_secs(3),
+            outage_delay: Duration::from_secs(15),
         }
     }
 }
@@ -134,6 +139,11 @@ impl Validate for ExtractorConfig {
             (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.profile_debounce),
             "profile_debounce",
             "is not within 1 s and 1 h",
+        );
+        faults.require(
+            (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&self.outage_delay),
+            "outage_delay",
+            "is not within 100 ms and 10 min",
         );
     }
 }

@@ -24,8 +24,6 @@ const REPRESENTATIVES_MAX: usize = 16;
 const TRIES: u64 = 2;
 /// The second try's temperature, at least: the first one's answer would only come again.
 const WARM: f32 = 0.7;
-/// Pulling stops during an outage; what was pulled before should not come back at once.
-const OUTAGE_DELAY: Duration = Duration::from_secs(15);
 const BUSY_DELAY: Duration = Duration::from_secs(3);
 
 /// The stage.
@@ -229,7 +227,7 @@ impl Extractor {
                 cause: error.into(),
             },
             _ if error.is_transient() => StageError::Retry {
-                after: Some(OUTAGE_DELAY),
+                after: Some(self.config.outage_delay),
                 cause: error.into(),
             },
             _ => StageError::Reject {
