@@ -64,6 +64,8 @@ impl Store {
             let active = entry.is_some_and(|entry| entry.value.is_some());
             Ok(active.then(|| (*user).to_owned()))
         });
+        // A closure over references held across the wait would make this future not Send.
+        let looks: Vec<_> = looks.collect();
         let found = stream::iter(looks).buffer_unordered(PARALLEL);
         found
             .try_filter_map(|user| async { Ok(user) })

@@ -238,6 +238,8 @@ impl Store {
                 self.db().set_payload(RECORDS, these, fields)
             })
         });
+        // Closures over references held across the wait would make this future not Send.
+        let calls: Vec<_> = calls.collect();
         stream::iter(calls)
             .buffer_unordered(PARALLEL)
             .try_collect()
