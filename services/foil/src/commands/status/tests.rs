@@ -1,0 +1,124 @@
+use std::time::Duration;
+
+use foil_proto::names::{stage, stream};
+use foil_runtime::testing::NatsServer;
+use foil_runtime::{AdminConfig, Health, Shutdown, admin};
+
+use super::probe::readiness;
+use super::survey::{ConsumerStatus, Lag, look, words};
+use super::*;
+use crate::commands::ingest::tests::{provisioned, unprovisioned};
+
+fn consumer(stage: &'static str, pending: u64, unacked: u64) -> ConsumerStatus {
+    let lag = Ok(Lag {
+        pending,
+        unacked,
+        redelivered: 0,
+    });
+    ConsumerStatus { stage, lag }
+}
+
+#[test]
+fn whether_it_keeps_up_in_words() {
+    let idle = || consumer(stage::SELECTOR, 0, 0);
+    assert_eq!(words(&[idle()], Some(0)), "all caught up");
+    assert!(words(&[idle()], Some(3)).starts_with("all caught up; 3 profiles wait"));
+    assert_eq!(
+        words(&[consumer(stage::EMBEDDER, 312, 1), idle()], Some(0)),
+        "embedder is 312 behind"
+    );
+    assert_eq!(
+        words(&[consumer(stage::EXTRACTOR, 0, 2)], Some(0)),
+        "keeping up: nothing waits, 2 in work"
+    );
+    let missing = ConsumerStatus {
+        stage: stage::PROFILER,
+        lag: Err("no consumer".into()),
+    };
+    assert!(words(&[missing], None).starts_with("not provisioned"));
+}
+
+#[tokio::test]
+async fn the_admin_port_tells_who_is_not_ready() {
+    let health = Health::new();
+    let check = health.register("embedder.model");
+    let shutdown = Shutdown::new(Duration::from_secs(1));
+    let config = AdminConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+    };
+    let address = admin::serve(&config, &health, &shutdown)
+        .await
+        .expect("a free port");
+    let down = vec!["embedder.model".to_owned()];
+    assert_eq!(readiness(address).await, Readiness::NotReady { down });
+    check.set(true);
+    let checks = vec!["embedder.model".to_owned(), "running".to_owned()];
+    assert_eq!(readiness(address).await, Readiness::Ready { checks });
+}
+
+#[tokio::test]
+async fn nobody_or_somebody_else_at_the_admin_port() {
+    let server = NatsServer::start(None);
+    let port = server
+        .url()
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok());
+    let address = ([127, 0, 0, 1], port.expect("a port")).into();
+    assert!(matches!(
+        readiness(address).await,
+        Readiness::Unreachable { .. }
+    ));
+    drop(server);
+    assert!(matches!(
+        readiness(address).await,
+        Readiness::Unreachable { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_fresh_foil_is_caught_up_and_one_behind_says_so() {
+    let test = provisioned().await;
+    let status = look(&test.session).await;
+    assert_eq!(status.words, "all caught up");
+    assert_eq!(status.dead, Some(0));
+    assert_eq!(status.qdrant, Ok(()));
+    assert!(status.streams.iter().all(|s| s.state.is_ok()));
+    // Nobody serves the admin port here.
+    assert!(!status.healthy);
+
+    let jetstream = &test.session.jetstream;
+    for user in ["a", "b"] {
+        let subject = foil_proto::names::subject::update("demo", user);
+        let ack = jetstream.publish(subject, "x".into()).await.expect("sent");
+        ack.await.expect("stored");
+    }
+    let status = look(&test.session).await;
+    assert_eq!(status.words, "embedder is 2 behind");
+    let updates = status.streams.iter().find(|s| s.name == stream::UPDATES);
+    let state = updates
+        .and_then(|s| s.state.as_ref().ok())
+        .expect("a state");
+    assert_eq!(state.messages, 2);
+    assert!(state.oldest_ms.is_some_and(|age| age < 60_000));
+    let json = serde_json::to_value(&status).expect("json");
+    assert_eq!(json["streams"][0]["state"]["messages"], 2);
+    assert!(streams(&status.streams).contains("FOIL_UPDATES"));
+    assert!(consumers(&status).contains("redelivered"));
+}
+
+#[tokio::test]
+async fn without_provision_it_says_what_to_do() {
+    let test = unprovisioned().await;
+    let status = look(&test.session).await;
+    assert!(status.words.contains("foil provision"), "{}", status.words);
+    assert!(!status.healthy && status.dead.is_none() && status.qdrant.is_err());
+}
+
+#[test]
+fn sizes_are_short() {
+    assert_eq!(
+        [size(0), size(20_480), size(52_428_800)],
+        ["0 B", "20 KiB", "50 MiB"]
+    );
+}
