@@ -10,7 +10,8 @@
 //!
 //! Its tokenizer reads control tokens in a message's content as such; see
 //! [`crate::prompt::neutralise`]. `threads` is not obeyed: mistralrs computes on rayon's global
-//! pool, whose size is `RAYON_NUM_THREADS`.
+//! pool, whose size is `RAYON_NUM_THREADS`. It makes an empty folder for a hub's cache below
+//! `HF_HOME`, or the home folder, whichever there is; nothing is fetched into it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

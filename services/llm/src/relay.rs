@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout_at;
+use tracing::Instrument as _;
 
 use crate::chat::{ChatEvent, ChatStream, EngineError, Finish, Usage};
 
@@ -95,7 +96,7 @@ where
     let (sender, receiver) = mpsc::channel(capacity.max(1));
     let work = work(Output(sender.clone()));
     let deadline = tokio::time::Instant::now() + limit;
-    tokio::spawn(async move {
+    let task = async move {
         let result = tokio::select! {
             biased;
             () = sender.closed() => return,
@@ -111,7 +112,8 @@ where
         };
         // The receiver is gone when this fails, and with it whoever would care.
         let _ = sender.send(last).await;
-    });
+    };
+    tokio::spawn(task.in_current_span());
     stream::unfold(Some(receiver), read).boxed()
 }
 

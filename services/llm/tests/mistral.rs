@@ -1,5 +1,6 @@
 //! The contract suite against mistralrs in this process, on the CPU.
 #![cfg(feature = "mistralrs")]
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

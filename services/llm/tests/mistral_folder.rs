@@ -2,6 +2,7 @@
 //! random weights, made here. Its answers are letters without sense, which is enough to see that
 //! folders load, and that schemas, seeds and several requests at once work on them.
 #![cfg(feature = "mistralrs")]
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::sync::Arc;

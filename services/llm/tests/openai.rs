@@ -1,4 +1,5 @@
 //! The contract suite for the `openai` adapter, against the stub server.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! What the `openai` adapter makes of a server that fails, lies, or does not answer.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! The `openai` adapter's token estimate, against a real vocabulary.
+#![allow(clippy::unwrap_used)]
 
 use foil_llm::LanguageModel;
 use foil_llm::config::{EngineConfig, EngineKind};
@@ -21,6 +22,7 @@ const TEXTS: [&str; 12] = [
 ];
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
 fn an_estimate_is_not_below_the_truth_and_not_far_above_it() {
     let file = std::env::var("FOIL_TEST_LLM_MODEL").expect(
         "FOIL_TEST_LLM_MODEL is not set: it names a GGUF chat model (run deploy/local/setup first)",
