@@ -105,3 +105,122 @@ fn fail(span: &Span, error: &EngineError) {
     span.record("otel.status_code", "ERROR");
     span.record("error.type", kind);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use futures::stream;
+    use tracing_subscriber::fmt::format::FmtSpan;
+
+    use super::*;
+    use crate::chat::{Message, Role, Usage, collect};
+
+    struct Parrot(ModelInfo);
+
+    impl LanguageModel for Parrot {
+        fn info(&self) -> &ModelInfo {
+            &self.0
+        }
+
+        fn count_tokens(&self, text: &str) -> Result<u32, EngineError> {
+            Ok(u32::try_from(text.len()).unwrap())
+        }
+
+        fn template_tokens(&self, messages: usize) -> u32 {
+            u32::try_from(messages).unwrap()
+        }
+
+        fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<ChatStream, EngineError>> {
+            Box::pin(async move {
+                if request.max_tokens == 7 {
+                    return Err(EngineError::Busy { limit: 3 });
+                }
+                let done = ChatEvent::Done {
+                    finish: Finish::Length,
+                    usage: Usage {
+                        prompt_tokens: 41,
+                        cached_tokens: 12,
+                        completion_tokens: 5,
+                        queued: Duration::from_millis(250),
+                        first_token: Duration::from_millis(500),
+                    },
+                };
+                let text = ChatEvent::Delta(request.messages[0].content.clone());
+                Ok(stream::iter([Ok(text), Ok(done)]).boxed())
+            })
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines that a request's span leaves when it closes.
+    fn traced(max_tokens: u32) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_span_events(FmtSpan::CLOSE)
+            .with_writer(move || writer.clone())
+            .finish();
+        let model = Traced(Arc::new(Parrot(ModelInfo {
+            provider: "openai",
+            model: "parrot".into(),
+            context_tokens: 100,
+        })));
+        let message = Message {
+            role: Role::User,
+            content: "a secret diary".into(),
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            futures::executor::block_on(async {
+                let request = ChatRequest::new(vec![message], max_tokens);
+                if let Ok(stream) = model.chat(request).await {
+                    collect(stream).await.unwrap();
+                }
+            });
+        });
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_span_has_sizes_and_times_and_no_text() {
+        let lines = traced(5);
+        for field in [
+            "otel.name=\"chat parrot\"",
+            "gen_ai.provider.name=\"openai\"",
+            "gen_ai.request.max_tokens=5",
+            "gen_ai.usage.input_tokens=41",
+            "gen_ai.usage.output_tokens=5",
+            "gen_ai.usage.cache_read.input_tokens=12",
+            "gen_ai.response.finish_reasons=\"length\"",
+            "gen_ai.response.time_to_first_chunk=0.5",
+            "foil.queued_seconds=0.25",
+        ] {
+            assert!(lines.contains(field), "{field} in {lines}");
+        }
+        assert!(!lines.contains("secret"), "{lines}");
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_of_the_span() {
+        let lines = traced(7);
+        assert!(lines.contains("otel.status_code=\"ERROR\""), "{lines}");
+        assert!(lines.contains("error.type=\"busy\""), "{lines}");
+    }
+}

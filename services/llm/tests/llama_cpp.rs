@@ -1,4 +1,5 @@
 //! The contract suite against llama.cpp in this process.
+#![allow(clippy::unwrap_used)]
 
 use foil_llm::llama_cpp::{LlamaCpp, LlamaCppConfig};
 use futures::FutureExt as _;

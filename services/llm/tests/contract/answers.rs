@@ -150,7 +150,8 @@ pub async fn a_prompt_longer_than_the_context_is_refused(make: Make) {
 
 pub async fn a_malformed_request_is_invalid(make: Make) {
     let subject = make(Limits::default()).await;
-    let broken: [(&str, fn(&mut ChatRequest)); 7] = [
+    type Break = fn(&mut ChatRequest);
+    let broken: [(&str, Break); 7] = [
         ("messages", |request| request.messages.clear()),
         ("max_tokens", |request| request.max_tokens = 0),
         ("temperature", |request| request.temperature = -1.0),

@@ -68,6 +68,7 @@ pub type Make = fn(Limits) -> BoxFuture<'static, Subject>;
 
 /// The environment variable that names the GGUF chat model of the tests.
 #[allow(dead_code, reason = "adapters without a model file do not read it")]
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
 pub fn test_model() -> String {
     std::env::var("FOIL_TEST_LLM_MODEL").expect(
         "FOIL_TEST_LLM_MODEL is not set: it names a GGUF chat model (run deploy/local/setup first)",
