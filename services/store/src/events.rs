@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use foil_proto::names::{self, event, stream, subject};
+use foil_proto::names::{event, stream, subject};
 use foil_proto::{token, v1};
 use foil_runtime::{DeadLetter, Emit};
 use v1::event::Kind;
