@@ -5,7 +5,7 @@
 //! repeats a peer ([`leak`]), and stores it fenced by the record's revision. One call of the model
 //! for each stored difference, none for a token whose work is done.
 
-mod compare;
+pub mod compare;
 pub mod config;
 pub mod evidence;
 pub mod findings;

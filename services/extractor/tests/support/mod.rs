@@ -70,9 +70,7 @@ impl Rig {
         config: ExtractorConfig,
     ) -> JoinHandle<Result<(), RunError>> {
         let (store, service) = (self.store.clone(), self.service.clone());
-        tokio::spawn(
-            async move { foil_extractor::run(&config, store, model, &service).await },
-        )
+        tokio::spawn(async move { foil_extractor::run(&config, store, model, &service).await })
     }
 
     pub async fn stop(&self, running: JoinHandle<Result<(), RunError>>) {
@@ -112,9 +110,13 @@ impl Rig {
             revision: 1,
         };
         self.store.put_item(TENANT, &item).await.expect("stored");
-        let mara = self.put("mara", ITEM, "Boils in four minutes. Handle hot.").await;
+        let mara = self
+            .put("mara", ITEM, "Boils in four minutes. Handle hot.")
+            .await;
         let nils = self.put("nils", ITEM, PEER).await;
-        let tilly = self.put("tilly", ITEM, "SO shiny!!! I love, love, love it!").await;
+        let tilly = self
+            .put("tilly", ITEM, "SO shiny!!! I love, love, love it!")
+            .await;
         let mark = Due {
             id: mara.id,
             fingerprint: CHOSEN.to_owned(),
@@ -138,7 +140,10 @@ impl Rig {
     pub async fn count(&self, stream: &str, subjects: &str) -> usize {
         let context = jetstream::new(self.service.nats.clone());
         let stream = context.get_stream(stream).await.expect("the stream");
-        let info = stream.info_with_subjects(subjects).await.expect("its state");
+        let info = stream
+            .info_with_subjects(subjects)
+            .await
+            .expect("its state");
         let counts: Vec<_> = info.collect().await;
         let counts = counts.into_iter().map(|count| count.expect("a count").1);
         counts.sum()

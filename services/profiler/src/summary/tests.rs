@@ -39,7 +39,13 @@ fn one_sentence_without_a_full_stop_is_a_summary_if_the_model_ended_it() {
 
 #[test]
 fn blank_and_looping_answers_are_refused() {
-    for text in ["", " \n\t ", "...", "Yes.", "Fine. And so they went on and on"] {
+    for text in [
+        "",
+        " \n\t ",
+        "...",
+        "Yes.",
+        "Fine. And so they went on and on",
+    ] {
         let fault = check(&answer(text, Finish::Stop)).unwrap_err();
         assert_eq!(fault, BadSummary::Blank, "{text:?}");
     }
