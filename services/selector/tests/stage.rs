@@ -1,0 +1,259 @@
+//! The stage on a real nats-server and the embedded Qdrant.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use foil_edge::{Edge, EdgeConfig};
+use foil_proto::names::{stream, subject};
+use foil_proto::v1;
+use foil_runtime::testing::{NatsServer, context};
+use foil_runtime::{Emit, Outcome, Reason, Stage as _, StageError};
+use foil_selector::{Compare, Selector, SelectorConfig};
+use foil_store::{ProvisionConfig, RecordKey, RecordWrite, Store, StoreConfig, provision};
+use prost::Message as _;
+use tempfile::TempDir;
+
+const TENANT: &str = "acme";
+const ITEM: &str = "café";
+
+/// Real servers with everything provisioned, and the stage's handler.
+struct Rig {
+    store: Store,
+    nats: NatsServer,
+    _edge: Edge,
+    _directory: TempDir,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let edge = foil_edge::start(EdgeConfig {
+            data_dir: directory.path().join("qdrant"),
+            listen: ([127, 0, 0, 1], 0).into(),
+        });
+        let edge = edge.await.unwrap();
+        let nats = NatsServer::start(None);
+        let config = StoreConfig {
+            qdrant_url: format!("http://{}", edge.address()),
+            dimension: 4,
+            ..StoreConfig::default()
+        };
+        let store = Store::connect(&config, nats.client().await).await.unwrap();
+        provision(&store, &ProvisionConfig::default())
+            .await
+            .unwrap();
+        Self {
+            store,
+            nats,
+            _edge: edge,
+            _directory: directory,
+        }
+    }
+
+    /// A record of each user, in a direction of its own.
+    async fn write(&self, users: &[&str]) {
+        for (index, user) in users.iter().enumerate() {
+            let angle = index as f32;
+            let write = RecordWrite {
+                key: RecordKey::new(TENANT, *user, ITEM),
+                text: format!("{user} on it"),
+                title: String::new(),
+                rating: None,
+                occurred_at_ms: 1_700_000_000_000,
+                revision: 1,
+                updated_at_ms: 1_700_000_000_500,
+                sequence: 7,
+                vector: vec![angle.cos(), angle.sin(), 0.1 * angle, 0.5],
+            };
+            self.store.put_record(&write).await.unwrap();
+        }
+    }
+
+    async fn select(&self, config: &SelectorConfig) -> Result<Outcome, StageError> {
+        let subject = subject::select(TENANT, ITEM);
+        let cx = context(self.nats.client().await, &subject);
+        let work = v1::SelectWork {
+            tenant: TENANT.to_owned(),
+            item: ITEM.to_owned(),
+        };
+        let selector = Selector::new(config, self.store.clone());
+        selector.handle(work, &cx).await
+    }
+
+    /// The extract tokens by user.
+    async fn extracts(&self, config: &SelectorConfig) -> BTreeMap<String, v1::ExtractWork> {
+        let works = match self.select(config).await.unwrap() {
+            Outcome::Emit(emits) => emits,
+            Outcome::Skip(why) => panic!("skipped: {why}"),
+        };
+        works.into_iter().map(|emit| of_user(&emit)).collect()
+    }
+}
+
+fn of_user(emit: &Emit) -> (String, v1::ExtractWork) {
+    let work = v1::ExtractWork::decode(emit.payload.clone()).unwrap();
+    let subject = subject::extract(&work.tenant, &work.user, &work.item);
+    assert_eq!(emit.subject, subject);
+    (work.user.clone(), work)
+}
+
+fn eager() -> SelectorConfig {
+    SelectorConfig {
+        compare: Compare::Eager,
+        ..SelectorConfig::default()
+    }
+}
+
+/// What the extractor would store for this work.
+fn difference(work: &v1::ExtractWork) -> v1::Difference {
+    v1::Difference {
+        findings: vec![v1::Finding {
+            criterion: "writing".to_owned(),
+            statement: "writes in short sentences".to_owned(),
+            confidence: 0.75,
+        }],
+        evidence: Vec::new(),
+        provenance: Some(v1::DifferenceProvenance {
+            revision: 1,
+            representatives: work.representatives.clone(),
+            selection: work.selection.clone(),
+            model: "test/none".to_owned(),
+            prompt_version: "difference.v1".to_owned(),
+            created_at_ms: 1_700_000_001_000,
+            prompt_tokens: 620,
+            completion_tokens: 80,
+        }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_gets_peers_that_are_not_itself_and_a_mark() {
+    let rig = Rig::start().await;
+    let users = ["ana", "ben", "cleo", "dov", "eva", "fred", "gil"];
+    rig.write(&users).await;
+    let works = rig.extracts(&eager()).await;
+    assert_eq!(works.len(), users.len());
+    for (user, work) in &works {
+        let key = RecordKey::new(TENANT, user, ITEM);
+        assert_eq!(work.representatives.len(), 4, "{user}");
+        assert!(!work.representatives.contains(&key.id().to_string()));
+        let selection = work.selection.as_ref().unwrap();
+        assert_eq!(
+            (selection.strategy.as_str(), selection.records),
+            ("kmeans", 7)
+        );
+        let record = rig.store.record(&key).await.unwrap().unwrap();
+        assert_eq!(record.due.as_ref(), Some(&selection.fingerprint));
+    }
+    assert_eq!(
+        rig.extracts(&eager()).await,
+        works,
+        "the same records, the same answer"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_those_who_are_read_are_compared_by_default() {
+    let rig = Rig::start().await;
+    rig.write(&["ana", "ben", "cleo"]).await;
+    let config = SelectorConfig::default();
+    let nobody = rig.select(&config).await.unwrap();
+    assert!(matches!(nobody, Outcome::Skip("nothing_due")));
+    rig.store.touch_active(TENANT, "ben").await.unwrap();
+    let works = rig.extracts(&config).await;
+    assert_eq!(works.keys().collect::<Vec<_>>(), ["ben"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compared_record_is_compared_again_when_its_item_has_doubled() {
+    let rig = Rig::start().await;
+    rig.write(&["ana", "ben", "cleo"]).await;
+    for (user, work) in rig.extracts(&eager()).await {
+        let key = RecordKey::new(TENANT, user, ITEM);
+        let stored = rig.store.put_difference(&key, 1, &difference(&work)).await;
+        stored.unwrap();
+    }
+    let none = rig.select(&eager()).await.unwrap();
+    assert!(matches!(none, Outcome::Skip("nothing_due")));
+    rig.write(&["ana", "ben", "cleo", "dov", "eva"]).await;
+    let new = rig.extracts(&eager()).await;
+    assert_eq!(new.keys().collect::<Vec<_>>(), ["dov", "eva"]);
+    rig.write(&["ana", "ben", "cleo", "dov", "eva", "fred"])
+        .await;
+    assert_eq!(rig.extracts(&eager()).await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_opted_out_serves_nobody_but_is_served() {
+    let rig = Rig::start().await;
+    rig.write(&["ana", "ben", "cleo"]).await;
+    rig.store.put_opt_out(TENANT, "ana", true, 1).await.unwrap();
+    let works = rig.extracts(&eager()).await;
+    let ana = RecordKey::new(TENANT, "ana", ITEM).id().to_string();
+    assert_eq!(works.len(), 3);
+    assert!(
+        works
+            .values()
+            .all(|work| !work.representatives.contains(&ana))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lone_record_of_a_read_user_goes_to_the_profiler() {
+    let rig = Rig::start().await;
+    rig.write(&["ana"]).await;
+    rig.store.touch_active(TENANT, "ana").await.unwrap();
+    let outcome = rig.select(&SelectorConfig::default()).await.unwrap();
+    let Outcome::Emit(emits) = outcome else {
+        panic!("skipped");
+    };
+    assert_eq!(emits.len(), 1);
+    assert_eq!(emits[0].subject, subject::profile(TENANT, "ana"));
+    let schedule = emits[0].schedule.as_ref().unwrap();
+    assert_eq!(schedule.subject, subject::profile_schedule(TENANT, "ana"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_of_another_subject_is_refused() {
+    let rig = Rig::start().await;
+    let cx = context(rig.nats.client().await, &subject::select("other", ITEM));
+    let work = v1::SelectWork {
+        tenant: TENANT.to_owned(),
+        item: ITEM.to_owned(),
+    };
+    let selector = Selector::new(&eager(), rig.store.clone());
+    let refused = selector.handle(work, &cx).await;
+    let invalid = Reason::Invalid;
+    assert!(matches!(refused, Err(StageError::Reject { reason, .. }) if reason == invalid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_running_stage_turns_a_token_into_work() {
+    let rig = Rig::start().await;
+    rig.write(&["ana", "ben"]).await;
+    let service = rig.nats.service(Duration::from_secs(10)).await;
+    let (store, scope) = (rig.store.clone(), service.clone());
+    let running = tokio::spawn(async move { foil_selector::run(&eager(), store, &scope).await });
+    let jetstream = async_nats::jetstream::new(service.nats.clone());
+    let token = v1::SelectWork {
+        tenant: TENANT.to_owned(),
+        item: ITEM.to_owned(),
+    };
+    let payload = token.encode_to_vec().into();
+    let sent = jetstream.publish(subject::select(TENANT, ITEM), payload);
+    sent.await.unwrap().await.unwrap();
+    let mut found = 0;
+    for _ in 0..300 {
+        let extracts = jetstream.get_stream(stream::EXTRACT).await.unwrap();
+        found = extracts.cached_info().state.messages;
+        if found == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(found, 2);
+    service.shutdown.trigger();
+    running.await.unwrap().unwrap();
+}
