@@ -84,18 +84,17 @@ impl Letter {
         decoded(user).filter(|user| !user.is_empty())
     }
 
-    /// Every header of the copy.
+    /// Every header of the copy, without those that the server adds when it is read.
     pub fn headers(&self) -> BTreeMap<String, Vec<String>> {
-        let text = |values: &Vec<async_nats::HeaderValue>| {
-            values
-                .iter()
-                .map(|value| value.as_str().to_owned())
-                .collect()
-        };
-        self.all
-            .iter()
-            .map(|(name, values)| (name.to_string(), text(values)))
-            .collect()
+        let mut headers = BTreeMap::new();
+        for (name, values) in self.all.iter() {
+            let name = name.to_string();
+            if name == header::MESSAGE_ID || !name.to_ascii_lowercase().starts_with("nats-") {
+                let values = values.iter().map(|value| value.as_str().to_owned());
+                headers.insert(name, values.collect());
+            }
+        }
+        headers
     }
 
     /// Those the original had, but for orders to the server.
