@@ -1,0 +1,228 @@
+//! Verbs and flags.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Learns how each user differs from the others, and writes personal text from it.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// A TOML file; environment variables FOIL_SECTION__KEY go before it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Sets one configuration key, before everything else; may be repeated
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = foil_runtime::key_and_value)]
+    pub set: Vec<(String, String)>,
+    /// The tenant that a verb is about
+    #[arg(long, global = true, default_value = "demo")]
+    pub tenant: String,
+    /// Prints JSON instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Runs every stage in this process
+    ///
+    /// Starts a nats-server as a child when `up.nats_server` names its program, and an embedded
+    /// Qdrant unless `up.embedded_qdrant` is false; both keep their data in `up.data_dir`.
+    #[command(
+        after_help = "Example:\n  foil up --data-dir ./foil-data \\\n    --set up.nats_server=nats-server \\\n    --set llm.model=chat.gguf --set embed.model=encoder.gguf"
+    )]
+    Up(UpArgs),
+    /// Creates streams, consumers, buckets and collections; running it again changes nothing
+    #[command(
+        after_help = "Example:\n  foil provision --set nats.url=nats://nats:4222 --set provision.replicas=3"
+    )]
+    Provision,
+    /// Publishes updates from a file of JSON lines
+    #[command(
+        after_help = "Examples:\n  foil ingest reviews.ndjson --wait\n  zcat reviews.ndjson.gz | foil ingest -\n\nA line:\n  {\"type\":\"record\",\"user\":\"mara\",\"item\":\"kettle\",\"title\":\"Loud\",\"rating\":2,\n   \"occurred_at\":\"2026-03-14T18:20:00Z\",\"revision\":1,\"text\":\"...\"}\nOther types: item, record_delete, user_erase, peer_opt_out."
+    )]
+    Ingest(IngestArgs),
+    /// Shows a user's profile
+    #[command(after_help = "Examples:\n  foil profile mara\n  foil profile mara --history --json")]
+    Profile(ProfileArgs),
+    /// Shows what was found on each of a user's records
+    #[command(after_help = "Example:\n  foil differences mara --item kettle")]
+    Differences(DifferencesArgs),
+    /// Builds the context of a text without writing it: no LLM call
+    #[command(after_help = "Example:\n  foil context mara --item kettle")]
+    Context(RequestArgs),
+    /// Writes a text for a user, as it comes
+    #[command(
+        after_help = "Examples:\n  foil generate mara --item kettle --title \"A second look\" --rating 4\n  foil generate mara --item-title \"A tent\" --strategy non-perso"
+    )]
+    Generate(RequestArgs),
+    /// Looks after dead letters
+    #[command(subcommand)]
+    Dead(DeadVerb),
+    /// Shows streams, lag and stages
+    #[command(after_help = "Example:\n  foil status --json")]
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Where everything is kept; made if missing
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Checks the configuration and ends
+    #[arg(long)]
+    pub check_config: bool,
+    /// Prints the configuration as TOML, secrets hidden, and ends
+    #[arg(long)]
+    pub dump_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// Files of JSON lines; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Waits until everything published has been worked on and the profiles are fresh
+    #[arg(long)]
+    pub wait: bool,
+    /// Longest wait
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    pub user: String,
+    /// All versions that are kept, newest first
+    #[arg(long)]
+    pub history: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DifferencesArgs {
+    pub user: String,
+    /// Only the one on this item
+    #[arg(long)]
+    pub item: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RequestArgs {
+    pub user: String,
+    /// Id of a known item
+    #[arg(long, default_value = "")]
+    pub item: String,
+    /// Title of the item, when it is not known or another is wanted
+    #[arg(long, default_value = "")]
+    pub item_title: String,
+    /// Description of the item, likewise
+    #[arg(long, default_value = "")]
+    pub item_description: String,
+    /// Headline of the text
+    #[arg(long, default_value = "")]
+    pub title: String,
+    /// Rating the text speaks for
+    #[arg(long, allow_negative_numbers = true)]
+    pub rating: Option<f64>,
+    /// dpl, intsum, rag or non-perso
+    #[arg(long, default_value = "dpl")]
+    pub strategy: String,
+    /// Most tokens to write
+    #[arg(long, default_value_t = 0)]
+    pub max_tokens: u32,
+    /// 0 is greedy
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Waits for a profile with differences, within the time limit
+    #[arg(long)]
+    pub wait: bool,
+    /// Waits for this profile version or a newer one, within the time limit
+    #[arg(long, default_value_t = 0)]
+    pub min_version: u64,
+    /// The deadline
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadVerb {
+    /// One line for each
+    #[command(after_help = "Example:\n  foil dead list --stage embedder --reason invalid")]
+    List(DeadFilter),
+    /// All that is known of one
+    #[command(after_help = "Example:\n  foil dead show 17")]
+    Show {
+        /// As `foil dead list` shows it
+        sequence: u64,
+    },
+    /// Publishes them again to where they came from, and removes the copies
+    #[command(
+        after_help = "Examples:\n  foil dead redrive --stage extractor --dry-run\n  foil dead redrive --reason exhausted --rate 10"
+    )]
+    Redrive(RedriveArgs),
+    /// Removes them for good
+    #[command(after_help = "Example:\n  foil dead purge --older-than 7d --dry-run")]
+    Purge(PurgeArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DeadFilter {
+    /// Only of this stage
+    #[arg(long)]
+    pub stage: Option<String>,
+    /// Only for this reason
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Only of the tenant given by --tenant
+    #[arg(long)]
+    pub this_tenant: bool,
+    /// Only this old or older
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub older_than: Option<Duration>,
+    /// At most this many
+    #[arg(long, default_value_t = 1000)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct RedriveArgs {
+    #[command(flatten)]
+    pub filter: DeadFilter,
+    /// Only this one
+    #[arg(long)]
+    pub sequence: Option<u64>,
+    /// Says what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Messages per second
+    #[arg(long, default_value_t = 100)]
+    pub rate: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct PurgeArgs {
+    #[command(flatten)]
+    pub filter: DeadFilter,
+    /// Only this one
+    #[arg(long)]
+    pub sequence: Option<u64>,
+    /// Says what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// 300ms, 10s, 5m, 2h, 7d.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}

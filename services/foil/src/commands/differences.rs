@@ -1,0 +1,119 @@
+//! `foil differences USER`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use foil_proto::v1;
+use foil_store::Record;
+use serde_json::json;
+
+use crate::cli::DifferencesArgs;
+use crate::render;
+use crate::session::Session;
+
+/// Most records shown.
+const RECORDS_MAX: usize = 256;
+
+/// Prints each record's difference: findings by criterion, and the evidence as a chart.
+///
+/// # Errors
+/// From the store.
+pub async fn run(session: &Session, args: &DifferencesArgs) -> Result<ExitCode> {
+    let records = session
+        .store
+        .user_records(&session.tenant, &args.user, RECORDS_MAX)
+        .await?;
+    let records: Vec<Record> = records
+        .into_iter()
+        .filter(|record| {
+            args.item
+                .as_ref()
+                .is_none_or(|item| record.key.item == *item)
+        })
+        .collect();
+    if session.json {
+        let rows: Vec<serde_json::Value> = records.iter().map(as_json).collect();
+        session.print_json(&rows)?;
+    } else if records.is_empty() {
+        println!(
+            "{} has no records{}",
+            args.user,
+            if args.item.is_some() {
+                " on that item"
+            } else {
+                ""
+            }
+        );
+    } else {
+        let items: Vec<&str> = records.iter().map(|r| r.key.item.as_str()).collect();
+        let items = session.store.items(&session.tenant, &items).await?;
+        for record in &records {
+            let title = items.get(&record.key.item).map(|item| item.title.as_str());
+            print(
+                record,
+                title.filter(|t| !t.is_empty()).unwrap_or(&record.key.item),
+            );
+        }
+    }
+    let found = records.iter().any(|record| record.difference.is_some());
+    Ok(if found {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The provenance that names other users' records stays inside.
+fn as_json(record: &Record) -> serde_json::Value {
+    let difference = record.difference.clone().map(|mut difference| {
+        if let Some(provenance) = &mut difference.provenance {
+            provenance.representatives.clear();
+        }
+        difference
+    });
+    json!({
+        "item": record.key.item,
+        "revision": record.revision,
+        "occurred_at_ms": record.occurred_at_ms,
+        "due": record.due.is_some(),
+        "difference": difference,
+    })
+}
+
+fn print(record: &Record, title: &str) {
+    println!(
+        "{} · on {title} · revision {}",
+        record.key.user, record.revision
+    );
+    let Some(difference) = &record.difference else {
+        let state = if record.due.is_some() {
+            "is being compared"
+        } else {
+            "not compared yet"
+        };
+        println!("  {state}\n");
+        return;
+    };
+    let provenance = difference.provenance.clone().unwrap_or_default();
+    for finding in &difference.findings {
+        print_finding(finding);
+    }
+    println!("{}", render::evidence(&difference.evidence, 2));
+    println!(
+        "  against {} of {} who wrote on it, {} ago, by {} with {}\n",
+        provenance.representatives.len(),
+        provenance
+            .selection
+            .as_ref()
+            .map_or(0, |s| s.records.saturating_sub(1)),
+        render::age(render::now_ms() - provenance.created_at_ms),
+        provenance.model,
+        provenance.prompt_version,
+    );
+}
+
+fn print_finding(finding: &v1::Finding) {
+    let sure = format!("({:.0} % sure)", finding.confidence * 100.0);
+    println!("  {:<10} {sure}", finding.criterion);
+    println!("{}", render::wrapped(&finding.statement, 4));
+}

@@ -1,0 +1,69 @@
+//! One module a verb.
+
+mod dead;
+mod differences;
+mod ingest;
+mod profile;
+mod request;
+mod status;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use foil_runtime::config::{self, ConfigError};
+use foil_store::provision;
+
+use crate::cli::{Cli, Global, UpArgs, Verb};
+use crate::config::{FoilConfig, model_faults, sources};
+use crate::session::Session;
+use crate::up;
+
+/// Runs one verb.
+///
+/// # Errors
+/// What it met; `main` makes an exit code of it.
+pub async fn run(cli: Cli) -> Result<ExitCode> {
+    let global = cli.global;
+    match cli.verb {
+        Verb::Up(args) => run_up(global, args).await,
+        Verb::Provision => {
+            let session = Session::open(&global).await?;
+            let report = provision::provision(&session.store, &session.config.provision).await?;
+            if session.json {
+                session.print_json(&report)?;
+            } else {
+                print!("{report}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Ingest(args) => ingest::run(&Session::open(&global).await?, &args).await,
+        Verb::Profile(args) => profile::run(&Session::open(&global).await?, &args).await,
+        Verb::Differences(args) => differences::run(&Session::open(&global).await?, &args).await,
+        Verb::Context(args) => request::context(&Session::open(&global).await?, &args).await,
+        Verb::Generate(args) => request::generate(&Session::open(&global).await?, &args).await,
+        Verb::Dead(verb) => dead::run(&Session::open(&global).await?, &verb).await,
+        Verb::Status => status::run(&Session::open(&global).await?).await,
+    }
+}
+
+async fn run_up(mut global: Global, args: UpArgs) -> Result<ExitCode> {
+    if let Some(directory) = args.data_dir {
+        let value = directory.to_string_lossy().into_owned();
+        global.set.push(("up.data_dir".into(), value));
+    }
+    let config: FoilConfig = config::load(&sources(&global))?;
+    if args.dump_config {
+        print!("{}", config::dump(&config)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let faults = model_faults(&config);
+    if !faults.is_empty() {
+        return Err(ConfigError { faults }.into());
+    }
+    if args.check_config {
+        println!("the configuration holds");
+        return Ok(ExitCode::SUCCESS);
+    }
+    up::run(config).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,128 @@
+//! Everything in one: the sections of all stages beside those of the command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use foil_runtime::config::{Faults, Sources, Validate};
+use foil_runtime::{
+    AdminConfig, Common, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
+};
+use foil_store::StoreConfig;
+use foil_store::provision::ProvisionConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Global;
+
+/// The whole configuration.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FoilConfig {
+    pub nats: NatsConfig,
+    pub admin: AdminConfig,
+    pub telemetry: TelemetryConfig,
+    pub shutdown: ShutdownConfig,
+    pub store: StoreConfig,
+    pub provision: ProvisionConfig,
+    pub llm: foil_llm::config::EngineConfig,
+    pub embed: foil_embedder::EmbedConfig,
+    pub up: UpConfig,
+    pub embedder: foil_embedder::EmbedderConfig,
+    pub selector: foil_selector::SelectorConfig,
+    pub extractor: foil_extractor::ExtractorConfig,
+    pub profiler: foil_profiler::ProfilerConfig,
+    pub generator: foil_generator::GeneratorConfig,
+}
+
+/// `[up]`: what `foil up` starts beside the stages.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpConfig {
+    /// Where nats-server and the embedded Qdrant keep their data.
+    pub data_dir: PathBuf,
+    /// Program of the nats-server to start as a child, listening where `nats.url` says; none: one is
+    /// running there already.
+    pub nats_server: Option<PathBuf>,
+    /// Serve an embedded Qdrant where `store.qdrant_url` says.
+    pub embedded_qdrant: bool,
+}
+
+impl Default for UpConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from(".foil"),
+            nats_server: None,
+            embedded_qdrant: true,
+        }
+    }
+}
+
+impl UpConfig {
+    /// Where the embedded Qdrant listens: the address in `store.qdrant_url`.
+    pub fn qdrant_address(url: &str) -> Option<SocketAddr> {
+        let address = url.strip_prefix("http://")?.trim_end_matches('/');
+        let address = address.replacen("localhost", "127.0.0.1", 1);
+        address.parse().ok()
+    }
+}
+
+impl Validate for UpConfig {
+    fn validate(&self, faults: &mut Faults) {
+        faults.require(
+            !self.data_dir.as_os_str().is_empty(),
+            "data_dir",
+            "is empty",
+        );
+    }
+}
+
+impl Validate for FoilConfig {
+    fn validate(&self, faults: &mut Faults) {
+        self.common().validate(faults);
+        faults.section("store", &self.store);
+        faults.section("provision", &self.provision);
+        faults.section("up", &self.up);
+        faults.section("embedder", &self.embedder);
+        faults.section("selector", &self.selector);
+        faults.section("extractor", &self.extractor);
+        faults.section("profiler", &self.profiler);
+        faults.section("generator", &self.generator);
+    }
+}
+
+impl ServiceConfig for FoilConfig {
+    fn common(&self) -> Common<'_> {
+        Common {
+            nats: &self.nats,
+            admin: &self.admin,
+            telemetry: &self.telemetry,
+            shutdown: &self.shutdown,
+        }
+    }
+}
+
+/// Only `foil up` loads models: the other verbs work without naming any.
+pub fn model_faults(config: &FoilConfig) -> Vec<foil_runtime::config::Fault> {
+    let mut faults = Faults::default();
+    faults.section("llm", &config.llm);
+    faults.section("embed", &config.embed);
+    if config.up.embedded_qdrant {
+        let known = UpConfig::qdrant_address(&config.store.qdrant_url).is_some();
+        let problem =
+            "is no http:// address with an IP and a port, where the embedded Qdrant could listen";
+        faults.section("store", &Require(known, "qdrant_url", problem));
+    }
+    faults.into_list()
+}
+
+struct Require(bool, &'static str, &'static str);
+
+impl Validate for Require {
+    fn validate(&self, faults: &mut Faults) {
+        faults.require(self.0, self.1, self.2);
+    }
+}
+
+/// Where the configuration comes from.
+pub fn sources(global: &Global) -> Sources {
+    Sources::of_process(global.config.clone(), global.set.clone())
+}

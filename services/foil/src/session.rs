@@ -1,0 +1,61 @@
+//! What the verbs that talk to a running Foil share.
+
+use anyhow::{Context as _, Result};
+use async_nats::jetstream;
+use foil_runtime::config;
+use foil_store::Store;
+
+use crate::cli::Global;
+use crate::config::{FoilConfig, sources};
+
+/// Longest wait for the first connection.
+const CONNECT_SECONDS: u64 = 5;
+
+/// A connection, and how to answer.
+pub struct Session {
+    pub config: FoilConfig,
+    pub nats: async_nats::Client,
+    pub jetstream: jetstream::Context,
+    pub store: Store,
+    pub tenant: String,
+    pub json: bool,
+}
+
+impl Session {
+    /// Connects to the servers that the configuration names.
+    ///
+    /// # Errors
+    /// When the configuration is at fault, or NATS does not answer within 5 seconds.
+    pub async fn open(global: &Global) -> Result<Self> {
+        let config: FoilConfig = config::load(&sources(global))?;
+        let nats = foil_runtime::nats::connect(&config.nats, "foil").await?;
+        let wait = std::time::Duration::from_secs(CONNECT_SECONDS);
+        let answered = tokio::time::timeout(wait, nats.flush()).await;
+        let connected = nats.connection_state() == async_nats::connection::State::Connected;
+        anyhow::ensure!(
+            matches!(answered, Ok(Ok(()))) && connected,
+            "NATS does not answer at {} (nats.url); is `foil up` running?",
+            config.nats.url
+        );
+        let store = Store::connect(&config.store, nats.clone())
+            .await
+            .context("store")?;
+        Ok(Self {
+            jetstream: jetstream::new(nats.clone()),
+            nats,
+            store,
+            tenant: global.tenant.clone(),
+            json: global.json,
+            config,
+        })
+    }
+
+    /// Prints one JSON document.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn print_json(&self, value: &impl serde::Serialize) -> Result<()> {
+        println!("{}", serde_json::to_string_pretty(value)?);
+        Ok(())
+    }
+}
