@@ -1,0 +1,10 @@
+//! The generator against a real nats-server, the embedded Qdrant and a stub of a language model.
+
+#![allow(clippy::unwrap_used)]
+
+mod activity;
+mod caller;
+mod contexts;
+mod failures;
+mod support;
+mod texts;

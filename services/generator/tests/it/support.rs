@@ -1,0 +1,278 @@
+//! A running generator, and what it reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foil_edge::{Edge, EdgeConfig};
+use foil_generator::{Caller, GeneratorConfig};
+use foil_llm::stub::{StubConfig, StubServer};
+use foil_llm::{EngineConfig, EngineKind, LanguageModel};
+use foil_proto::v1::generate_reply::Part;
+use foil_proto::v1::{self, GenerateRequest};
+use foil_runtime::testing::NatsServer;
+use foil_runtime::{RunError, Service};
+use foil_store::{
+    Item, ProvisionConfig, RecordKey, RecordWrite, Store, StoreConfig, Written, provision,
+};
+use futures::StreamExt as _;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+pub const TENANT: &str = "acme";
+pub const USER: &str = "mara";
+pub const PEER_TEXT: &str = "Gloriously thunderous kettle whistles wake my sleepy household.";
+/// Longer than a loopback answer takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Real servers with everything provisioned. They end with it.
+pub struct Rig {
+    pub store: Store,
+    pub nats: NatsServer,
+    pub edge: Option<Edge>,
+    pub directory: TempDir,
+    pub caller: Caller,
+    worker: Option<(Service, JoinHandle<Result<(), RunError>>)>,
+}
+
+impl Rig {
+    /// Servers without a generator.
+    pub async fn bare(config: ProvisionConfig) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let edge = start_edge(&directory, 0).await;
+        let nats = NatsServer::start(None);
+        let store = StoreConfig {
+            qdrant_url: format!("http://{}", edge.address()),
+            dimension: 4,
+            timeout: Duration::from_secs(2),
+            ..StoreConfig::default()
+        };
+        let store = Store::connect(&store, nats.client().await).await.unwrap();
+        provision(&store, &config).await.unwrap();
+        Self {
+            store,
+            caller: Caller::new(nats.client().await),
+            nats,
+            edge: Some(edge),
+            directory,
+            worker: None,
+        }
+    }
+
+    /// Servers and a generator over `model`.
+    pub async fn over(model: Arc<dyn LanguageModel>) -> Self {
+        let mut rig = Self::bare(ProvisionConfig::default()).await;
+        let service = rig.nats.service(Duration::from_secs(10)).await;
+        let (store, running) = (rig.store.clone(), service.clone());
+        let task = tokio::spawn(async move {
+            let config = GeneratorConfig {
+                poll: Duration::from_millis(20),
+                wait_reserve: Duration::from_secs(1),
+                ..GeneratorConfig::default()
+            };
+            foil_generator::run(&config, store, model, &running).await
+        });
+        rig.worker = Some((service, task));
+        rig
+    }
+
+    pub async fn start() -> (Self, StubServer) {
+        let stub = StubServer::start(StubConfig::default()).unwrap();
+        (Self::over(model(&stub).await).await, stub)
+    }
+
+    /// The parts of a whole reply.
+    pub async fn ask(&self, request: GenerateRequest) -> Vec<Part> {
+        self.ask_within(request, PATIENCE).await
+    }
+
+    pub async fn ask_within(&self, request: GenerateRequest, timeout: Duration) -> Vec<Part> {
+        let parts = self.caller.generate(request, timeout).await.unwrap();
+        let parts: Vec<_> = parts.collect().await;
+        parts.into_iter().map(Result::unwrap).collect()
+    }
+
+    pub async fn context(&self, request: GenerateRequest) -> v1::Context {
+        let mut parts = self.ask(request).await;
+        match parts.remove(0) {
+            Part::Context(context) => context,
+            other => panic!("no context: {other:?}"),
+        }
+    }
+
+    /// Messages of a stream whose subject begins like this.
+    pub async fn count(&self, stream: &str, subject: &str) -> usize {
+        let jetstream = async_nats::jetstream::new(self.nats.client().await);
+        let stream = jetstream.get_stream(stream).await.unwrap();
+        let info = stream.info_with_subjects(subject).await.unwrap();
+        info.count().await
+    }
+
+    /// Stops the generator as a signal does, and gives how it ended.
+    pub async fn stop(mut self) -> Result<(), RunError> {
+        let (service, task) = self.worker.take().unwrap();
+        service.shutdown.trigger();
+        task.await.unwrap()
+    }
+}
+
+pub async fn model(stub: &StubServer) -> Arc<dyn LanguageModel> {
+    let config = EngineConfig {
+        engine: EngineKind::Openai,
+        model: "stub".into(),
+        base_url: Some(stub.base_url()),
+        ..EngineConfig::default()
+    };
+    foil_llm::load(&config).await.unwrap()
+}
+
+pub async fn start_edge(directory: &TempDir, port: u16) -> Edge {
+    let edge = foil_edge::start(EdgeConfig {
+        data_dir: directory.path().join("qdrant"),
+        listen: ([127, 0, 0, 1], port).into(),
+    });
+    edge.await.unwrap()
+}
+
+/// Asks for a text about a kettle that is not in the store.
+pub fn request() -> GenerateRequest {
+    GenerateRequest {
+        tenant: TENANT.into(),
+        user: USER.into(),
+        item_title: "Travel kettle".into(),
+        item_description: "A small electric kettle that folds flat.".into(),
+        title: "For the road".into(),
+        rating: Some(4.0),
+        ..GenerateRequest::default()
+    }
+}
+
+pub fn context_request() -> GenerateRequest {
+    GenerateRequest {
+        context_only: true,
+        ..request()
+    }
+}
+
+pub async fn put_record(store: &Store, user: &str, item: &str, text: &str) -> RecordKey {
+    let key = RecordKey::new(TENANT, user, item);
+    let record = RecordWrite {
+        key: key.clone(),
+        text: text.into(),
+        title: format!("On the {item}"),
+        rating: Some(3.0),
+        occurred_at_ms: 1_700_000_000_000,
+        revision: 1,
+        updated_at_ms: 1_700_000_000_500,
+        sequence: 7,
+        vector: vec![3.0, 0.0, 4.0, 0.0],
+    };
+    assert_eq!(store.put_record(&record).await.unwrap(), Written::Stored);
+    key
+}
+
+/// Two records of the user, on a kettle and a lamp, and a peer's on the kettle.
+pub async fn put_history(store: &Store) {
+    for (item, description) in [
+        ("kettle", "An electric kettle for water."),
+        ("lamp", "A lamp for a desk."),
+    ] {
+        let item = Item {
+            id: item.into(),
+            title: format!("The {item}"),
+            description: description.into(),
+            revision: 1,
+        };
+        store.put_item(TENANT, &item).await.unwrap();
+    }
+    put_record(store, USER, "lamp", "Lights. Too bright at night.").await;
+    put_record(store, USER, "kettle", "It boils. It stops. Good.").await;
+    put_record(store, "otto-the-peer", "kettle", PEER_TEXT).await;
+}
+
+pub async fn put_difference(store: &Store) {
+    let key = RecordKey::new(TENANT, USER, "kettle");
+    let peer = RecordKey::new(TENANT, "otto-the-peer", "kettle");
+    let difference = v1::Difference {
+        findings: vec![v1::Finding {
+            criterion: "writing".into(),
+            statement: "Writes far shorter sentences than the others.".into(),
+            confidence: 0.8,
+        }],
+        evidence: vec![shorter_sentences()],
+        provenance: Some(v1::DifferenceProvenance {
+            revision: 1,
+            representatives: vec![peer.id().to_string()],
+            selection: Some(v1::Selection {
+                strategy: "kmeans".into(),
+                records: 2,
+                fingerprint: "f".into(),
+            }),
+            model: "test/none".into(),
+            prompt_version: "difference.v1".into(),
+            created_at_ms: 1_700_000_001_000,
+            prompt_tokens: 1,
+            completion_tokens: 1,
+        }),
+    };
+    let written = store.put_difference(&key, 1, &difference).await.unwrap();
+    assert_eq!(written, Written::Stored);
+}
+
+fn shorter_sentences() -> v1::Evidence {
+    v1::Evidence {
+        feature: "words_per_sentence".into(),
+        value: 2.0,
+        peers_mean: 8.0,
+        item_mean: 5.0,
+        z_score: -1.7,
+    }
+}
+
+pub async fn put_profile(store: &Store, version: u64, strategy: &str) {
+    let slot = store.profile_slot(TENANT, USER).await.unwrap();
+    let profile = v1::Profile {
+        tenant: TENANT.into(),
+        user: USER.into(),
+        version,
+        summary: format!("Dry and terse, version {version}."),
+        strategy: strategy.into(),
+        evidence: vec![shorter_sentences()],
+        provenance: Some(v1::ProfileProvenance {
+            created_at_ms: 1_700_000_002_000,
+            ..v1::ProfileProvenance::default()
+        }),
+    };
+    let written = store.put_profile(&profile, slot.kv_revision).await.unwrap();
+    assert_eq!(written, Written::Stored);
+}
+
+/// Polls until it holds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(std::time::Instant::now() < end, "{what} never came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub fn done(parts: &[Part]) -> &v1::Done {
+    match parts.last() {
+        Some(Part::Done(done)) => done,
+        other => panic!("not done: {other:?}"),
+    }
+}
+
+pub fn failure(parts: &[Part]) -> &v1::Failure {
+    match parts.last() {
+        Some(Part::Failure(failure)) => failure,
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+pub fn text(parts: &[Part]) -> String {
+    let delta = |part: &Part| match part {
+        Part::Delta(delta) => Some(delta.clone()),
+        _ => None,
+    };
+    parts.iter().filter_map(delta).collect()
+}
