@@ -129,7 +129,7 @@ fn short(title: &str) -> String {
 }
 
 /// The criterion's measured facts that stand out most, such as
-/// "words per sentence: 31.0, others 14.2 (more)".
+/// "higher words per sentence than others (31.0, theirs 14.2)".
 fn facts(criterion: &Criterion, evidence: &[v1::Evidence], most: usize) -> Vec<String> {
     let mut bearing: Vec<&v1::Evidence> = evidence
         .iter()
@@ -140,17 +140,19 @@ fn facts(criterion: &Criterion, evidence: &[v1::Evidence], most: usize) -> Vec<S
     bearing.into_iter().map(fact).collect()
 }
 
+/// Worded so that a small model that only repeats it says something true.
 fn fact(found: &v1::Evidence) -> String {
     let (value, peers) = (number(found.value), number(found.peers_mean));
     let label = label(&found.feature);
-    let direction = if value == peers {
-        "the same"
-    } else if found.value > found.peers_mean {
+    if value == peers {
+        return format!("the same {label} as others ({value})");
+    }
+    let direction = if found.value > found.peers_mean {
         "higher"
     } else {
         "lower"
     };
-    format!("{label}: {value}, others {peers} ({direction})")
+    format!("{direction} {label} than others ({value}, theirs {peers})")
 }
 
 fn number(value: f64) -> String {

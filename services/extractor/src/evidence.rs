@@ -23,7 +23,7 @@ pub struct Feature {
 pub const FEATURES: [Feature; 11] = [
     Feature {
         name: "words",
-        label: "words",
+        label: "length in words",
     },
     Feature {
         name: "words_per_sentence",
@@ -55,7 +55,7 @@ pub const FEATURES: [Feature; 11] = [
     },
     Feature {
         name: "sentiment",
-        label: "sentiment, -1 to 1",
+        label: "positive sentiment",
     },
     Feature {
         name: "reading_ease",

@@ -222,7 +222,7 @@ async fn users_text_stands_in_the_prompt_as_harmless_data_before_the_target() {
     let at = |text: &str| user.find(text).unwrap();
     assert!(at("holds two litres") < at("kettle sang"));
     assert!(at("kettle sang") < at("Boils in four minutes"));
-    assert!(at("Boils in four minutes") < at("writing (the choice of words"));
+    assert!(at("Boils in four minutes") < at("Facts about the author"));
     // Words stand for tokens here: the long text was cut to the context.
     let words: usize = messages.iter().map(|m| scripted::count(&m.content)).sum();
     assert!(words < 2048 - 320, "{words}");

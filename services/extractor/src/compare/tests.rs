@@ -21,13 +21,13 @@ fn a_criterion_gets_its_own_facts_the_strongest_first() {
         evidence("sentiment", 0.8, 0.25, 0.9),
     ];
     let expected = [
-        "reading ease (Flesch): 40.0, others 70.0 (lower)",
-        "words per sentence: 31.0, others 14.2 (higher)",
+        "lower reading ease (Flesch) than others (40.0, theirs 70.0)",
+        "higher words per sentence than others (31.0, theirs 14.2)",
     ];
     assert_eq!(facts(&criteria[0], &all, 2), expected);
     let expected = [
-        "sentiment, -1 to 1: 0.80, others 0.25 (higher)",
-        "rating: 4.0, others 4.0 (the same)",
+        "higher positive sentiment than others (0.80, theirs 0.25)",
+        "the same rating as others (4.0)",
     ];
     assert_eq!(facts(&criteria[1], &all, 2), expected);
     assert!(facts(&criteria[2], &all, 2).is_empty());

@@ -217,7 +217,7 @@ pub async fn stub(mode: Mode) -> (StubServer, Arc<dyn LanguageModel>) {
 
 /// Polls until it holds.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
-    let end = tokio::time::Instant::now() + Duration::from_secs(30);
+    let end = tokio::time::Instant::now() + Duration::from_secs(120);
     while !holds().await {
         assert!(tokio::time::Instant::now() < end, "{what} never came");
         tokio::time::sleep(Duration::from_millis(20)).await;
