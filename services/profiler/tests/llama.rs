@@ -46,6 +46,7 @@ async fn a_profile_of_real_texts_is_two_to_four_sentences() {
     assert!(profile.summary.ends_with(['.', '!', '?']));
     let provenance = profile.provenance.unwrap();
     assert!(provenance.model.starts_with("llama-cpp/"));
-    assert!((1..=160).contains(&provenance.completion_tokens));
+    // Of one try, or of two.
+    assert!((1..=2 * 160).contains(&provenance.completion_tokens));
     rig.stop(running).await;
 }
