@@ -33,7 +33,7 @@ async fn a_real_model_writes_a_text() {
         ..request()
     };
     let parts = rig
-        .ask_within(asked, std::time::Duration::from_secs(90))
+        .ask_within(asked, std::time::Duration::from_secs(110))
         .await;
     let done = done(&parts);
     assert_eq!(done.llm_calls, 1);

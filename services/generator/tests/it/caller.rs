@@ -61,12 +61,11 @@ async fn without_a_generator_the_deadline_ends_it() {
 #[tokio::test]
 async fn a_lost_part_is_noticed() {
     let rig = Rig::bare(ProvisionConfig::default()).await;
-    let client = rig.nats.client().await;
-    let mut requests = client.subscribe("foil.v1.generate.>").await.unwrap();
-    client.flush().await.unwrap();
     let mut parts = rig.caller.generate(request(), PATIENCE).await.unwrap();
-    let message = requests.next().await.unwrap();
-    let headers = message.headers.unwrap();
+    let client = rig.nats.client().await;
+    let jetstream = async_nats::jetstream::new(client.clone());
+    let requests = jetstream.get_stream("FOIL_GENERATE").await.unwrap();
+    let headers = requests.get_raw_message(1).await.unwrap().headers;
     assert_eq!(headers.get("Nats-TTL").unwrap().as_str(), "20");
     let inbox = headers.get("Foil-Reply-To").unwrap().as_str().to_owned();
     for sequence in [0, 2] {

@@ -29,12 +29,17 @@ async fn an_invalid_request_is_told_the_field() {
 }
 
 /// Publishes past the library.
-async fn publish(rig: &Rig, subject: &str, inbox: Option<&str>, request: &GenerateRequest) {
+async fn publish(
+    client: &async_nats::Client,
+    subject: &str,
+    inbox: Option<&str>,
+    request: &GenerateRequest,
+) {
     let mut headers = HeaderMap::new();
     if let Some(inbox) = inbox {
         headers.insert("Foil-Reply-To", inbox);
     }
-    let jetstream = async_nats::jetstream::new(rig.nats.client().await);
+    let jetstream = async_nats::jetstream::new(client.clone());
     let payload = request.encode_to_vec().into();
     let sent = jetstream.publish_with_headers(subject.to_owned(), headers, payload);
     sent.await.unwrap().await.unwrap();
@@ -44,8 +49,8 @@ async fn raw_reply(rig: &Rig, subject: &str, request: &GenerateRequest) -> Part 
     let client = rig.nats.client().await;
     let inbox = client.new_inbox();
     let mut replies = client.subscribe(inbox.clone()).await.unwrap();
-    client.flush().await.unwrap();
-    publish(rig, subject, Some(&inbox), request).await;
+    // On the same connection, so that the subscription stands first.
+    publish(&client, subject, Some(&inbox), request).await;
     let message = tokio::time::timeout(PATIENCE, replies.next()).await;
     let reply = GenerateReply::decode(message.unwrap().unwrap().payload).unwrap();
     reply.part.unwrap()
@@ -90,8 +95,9 @@ async fn a_request_without_an_inbox_is_a_dead_letter() {
         ..request()
     };
     let subject = "foil.v1.generate.acme.interactive";
-    publish(&rig, subject, None, &asked).await;
-    publish(&rig, subject, Some("foil.v1.update.acme.mara"), &asked).await;
+    let client = rig.nats.client().await;
+    publish(&client, subject, None, &asked).await;
+    publish(&client, subject, Some("foil.v1.update.acme.mara"), &asked).await;
     eventually("two dead letters", || async {
         let jetstream = async_nats::jetstream::new(rig.nats.client().await);
         let dead = jetstream.get_stream("FOIL_DEAD").await.unwrap();
