@@ -9,7 +9,7 @@ use foil_embedder::TextEmbedder;
 use foil_llm::LanguageModel;
 use foil_proto::names::stage;
 use foil_runtime::{
-    Health, RunError, Service, ServiceConfig as _, Shutdown, admin, nats, telemetry,
+    Health, HealthCheck, RunError, Service, ServiceConfig as _, Shutdown, admin, nats, telemetry,
 };
 use foil_store::{Store, provision};
 use tokio::task::JoinSet;
@@ -21,8 +21,10 @@ use crate::nats_child::NatsChild;
 ///
 /// # Errors
 /// What kept it from starting, or ended it.
-pub async fn run(config: FoilConfig) -> Result<()> {
+pub async fn run(mut config: FoilConfig) -> Result<()> {
     let shutdown = Shutdown::new(config.shutdown.deadline);
+    // The engine behind the embedded Qdrant warns of things that it decides itself.
+    config.telemetry.level.push_str(",qdrant_edge=error");
     telemetry::init(config.common().telemetry, "foil")?;
     telemetry::install_panic_hook();
     shutdown.listen_to_signals()?;
@@ -36,12 +38,14 @@ async fn serve(mut config: FoilConfig, shutdown: &Shutdown) -> Result<()> {
     let data = config.up.data_dir.clone();
     let lock = hold(&data)?;
     let health = Health::new();
+    // Down until everything is provisioned and loaded: before that nobody should publish.
+    let started = health.register("started");
     let admin = admin::serve(&config.admin, &health, shutdown).await?;
     let mut edge = start_edge(&mut config, &data).await?;
     let mut child = start_nats(&config, &data).await?;
 
     let result = tokio::select! {
-        result = stages(&config, &health, shutdown, admin) => result,
+        result = stages(&config, &health, &started, shutdown, admin) => result,
         words = async { child.as_mut().expect("checked by the branch").ended().await },
             if child.is_some() => Err(anyhow!(words)),
         () = async { edge.as_mut().expect("checked by the branch").failed().await },
@@ -101,6 +105,7 @@ async fn start_nats(config: &FoilConfig, data: &Path) -> Result<Option<NatsChild
 async fn stages(
     config: &FoilConfig,
     health: &Health,
+    started: &HealthCheck,
     shutdown: &Shutdown,
     admin: std::net::SocketAddr,
 ) -> Result<()> {
@@ -129,6 +134,7 @@ async fn stages(
         "ready"
     );
     let mut running = spawn(config, &store, &service, embedder, model);
+    started.set(true);
     let mut first = Ok(());
     while let Some(ended) = running.join_next().await {
         // Whichever ends first, by error or by signal, the others drain with it.
