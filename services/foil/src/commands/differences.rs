@@ -55,11 +55,11 @@ pub async fn run(session: &Session, args: &DifferencesArgs) -> Result<ExitCode> 
             );
         }
     }
-    let found = records.iter().any(|record| record.difference.is_some());
-    Ok(if found {
-        ExitCode::SUCCESS
-    } else {
+    // "Not compared yet" is an answer; a user without records is not.
+    Ok(if records.is_empty() {
         ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     })
 }
 
