@@ -116,15 +116,15 @@ impl TextEmbedder for OpenAiEmbedder {
             }
             let busy = |_| EmbedError::Busy { limit: self.queue };
             let _place = self.places.try_acquire().map_err(busy)?;
-            let cut = |text| cut(text, self.text_bytes);
-            let texts: Vec<&str> = texts.iter().map(cut).collect();
+            let texts = texts.iter().map(|text| cut(text, self.text_bytes));
+            let texts: Vec<&str> = texts.collect();
             let answer = tokio::time::timeout(self.timeout, self.request(&texts)).await;
             answer.unwrap_or(Err(EmbedError::Timeout))
         })
     }
 }
 
-fn cut(text: &String, bytes: usize) -> &str {
+fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 

@@ -100,14 +100,16 @@ impl Rig {
     }
 
     async fn settled(&self) {
+        // Not the count of what is pending: it lags behind the publisher's ack.
+        let updates = self.jetstream.get_stream(stream::UPDATES).await.unwrap();
+        let last = updates.cached_info().state.last_sequence;
         for _ in 0..300 {
             let consumer: jetstream::consumer::PullConsumer = self
                 .jetstream
                 .get_consumer_from_stream("embedder", stream::UPDATES)
                 .await
                 .unwrap();
-            let info = consumer.cached_info();
-            if info.num_pending == 0 && info.num_ack_pending == 0 {
+            if consumer.cached_info().ack_floor.stream_sequence >= last {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -24,7 +24,7 @@ fn model_file() -> String {
 async fn a_profile_of_real_texts_is_two_to_four_sentences() {
     let rig = Rig::start().await;
     let text = std::fs::read_to_string(CORPUS).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str::<Value>(line));
+    let records = text.lines().map(serde_json::from_str::<Value>);
     for record in records.map(Result::unwrap).filter(|r| r["user"] == "mara") {
         let item = record["item"].as_str().unwrap();
         rig.put("mara", item, record["text"].as_str().unwrap())
