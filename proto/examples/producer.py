@@ -3,15 +3,16 @@ import nats
 from foil.v1.update_pb2 import RecordUpsert, Update
 
 def token(id):  # an id may hold any characters, a token of a subject may not
-    return re.sub(rb"[^A-Za-z0-9_-]", lambda byte: b"=%02X" % byte[0], id.encode()).decode() or "="
+    return re.sub(rb"[^A-Za-z0-9_-]", lambda m: b"=%02X" % ord(m[0]), id.encode()).decode() or "="
 
 async def main(tenant, user, item, written, text):
-    at = int(datetime.datetime.fromisoformat(written).timestamp() * 1000)
-    record = RecordUpsert(user=user, item=item, text=text, occurred_at_ms=at, revision=at)
+    at = round(datetime.datetime.fromisoformat(written).timestamp() * 1000)
+    record = RecordUpsert(user=user, item=item, text=text, occurred_at_ms=at)
     payload = Update(tenant=tenant, record_upsert=record).SerializeToString()
     async with await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222")) as client:
         subject = f"foil.v1.update.{token(tenant)}.{token(user)}"
         once = {"Nats-Msg-Id": hashlib.sha256(payload).hexdigest()}
         print(await client.jetstream().publish(subject, payload, headers=once))
 
-asyncio.run(main(*sys.argv[1:])) if __name__ == "__main__" else None
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

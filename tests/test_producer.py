@@ -1,0 +1,216 @@
+"""The producer that README.md shows, in Python, run against the real servers."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "proto/examples/producer.py"
+LINES_MAX = 15
+START_S = 20
+COMMAND_S = 60
+
+# What the README's command publishes.
+USER, ITEM = "j.doe@example.org", "kettle 2.0"
+WRITTEN_MS = 1_773_512_400_000
+TEXT = "It boils fast, and it howls."
+
+
+def program(variable, path=None):
+    """The file that the environment names; a test that needs it must not pass without."""
+    value = os.environ.get(variable)
+    if not value:
+        raise RuntimeError(f"{variable} is not set; tests/run sets it")
+    found = pathlib.Path(value, path) if path else pathlib.Path(value)
+    if not os.access(found, os.X_OK):
+        hint = "cargo build --release --bins" if path else "deploy/local/setup"
+        raise RuntimeError(f"no program {found}; {hint} makes it")
+    return found
+
+
+def code_blocks(language):
+    text = (ROOT / "README.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def shown_commands():
+    """The README's block that generates the message and runs the script."""
+    blocks = [block for block in code_blocks("sh") if SCRIPT.name in block]
+    if len(blocks) != 1:
+        raise RuntimeError(f"README.md has {len(blocks)} sh blocks with {SCRIPT.name}, not one")
+    return blocks[0]
+
+
+def vectors():
+    for line in (ROOT / "proto/tests/tokens.txt").read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            id_hex, token = line.split(" ")
+            yield bytes.fromhex(id_hex.strip("-")).decode(), token
+
+
+class Producer(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        # The README's commands are run here, where the clone's `proto` seems to be.
+        (cls.folder / "proto").symlink_to(ROOT / "proto")
+        cls.python = program("FOIL_TEST_PYTHON")
+        cls.foil = program("CARGO_TARGET_DIR", "release/foil")
+        cls.nats_url = cls.start_nats()
+        cls.qdrant_url = cls.start_qdrant()
+        cls.run_program(
+            cls.foil, "provision",
+            "--set", f"nats.url={cls.nats_url}", "--set", f"store.qdrant_url={cls.qdrant_url}",
+        )
+        cls.first = cls.run_shown()
+        cls.generated = str(cls.folder / "generated")
+        sys.path.insert(0, cls.generated)
+        cls.addClassCleanup(sys.path.remove, cls.generated)
+        spec = importlib.util.spec_from_file_location("producer", SCRIPT)
+        cls.producer = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(cls.producer)
+
+    @classmethod
+    def start(cls, *arguments):
+        """Starts a server; gives it and the file of what it says."""
+        name = pathlib.Path(arguments[0]).name
+        words = cls.folder / f"{name}.log"
+        with words.open("wb") as log:
+            child = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+
+        def stop():
+            child.terminate()
+            try:
+                child.wait(START_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+        cls.addClassCleanup(stop)
+        return child, words
+
+    @staticmethod
+    def wait_for(read, child, words):
+        """What the server writes down once it listens."""
+        end = time.monotonic() + START_S
+        while not (value := read()):
+            if child.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{child.args[0]} does not listen:\n{words.read_text()}")
+            time.sleep(0.02)
+        return value
+
+    @classmethod
+    def start_nats(cls):
+        child, words = cls.start(
+            program("FOIL_TEST_NATS_SERVER"), "--addr", "127.0.0.1", "--port", "-1",
+            "--jetstream", "--store_dir", cls.folder / "nats", "--ports_file_dir", cls.folder,
+        )
+        ports = cls.folder / f"nats-server_{child.pid}.ports"
+        text = cls.wait_for(lambda: ports.exists() and ports.read_text(), child, words)
+        return json.loads(text)["nats"][0]
+
+    @classmethod
+    def start_qdrant(cls):
+        child, words = cls.start(
+            program("CARGO_TARGET_DIR", "release/foil-edge"),
+            "--data-dir", cls.folder / "qdrant", "--listen", "127.0.0.1:0",
+        )
+        address = re.compile(r"^listening on (\S+)$", re.MULTILINE)
+        found = cls.wait_for(lambda: address.search(words.read_text()), child, words)
+        return f"http://{found[1]}"
+
+    @classmethod
+    def run_program(cls, *arguments, **environment):
+        done = subprocess.run(
+            arguments, cwd=cls.folder, env=os.environ | environment, timeout=COMMAND_S,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{arguments}: exit status {done.returncode}\n{done.stdout}")
+        return done.stdout
+
+    @classmethod
+    def run_shown(cls):
+        """As a person would, with the Python that has the packages first on the path."""
+        path = f"{cls.python.parent}{os.pathsep}{os.environ['PATH']}"
+        bash = shutil.which("bash")
+        return cls.run_program(bash, "-ec", shown_commands(), PATH=path, NATS_URL=cls.nats_url)
+
+    def publish(self, *arguments):
+        return self.run_program(
+            self.python, SCRIPT, *arguments, PYTHONPATH=self.generated, NATS_URL=self.nats_url
+        )
+
+    def stored(self, subject):
+        """The updates under this subject, oldest first, and how many there are in all."""
+        return self.producer.asyncio.run(read(self.nats_url, subject))
+
+    def test_readme_shows_the_script(self):
+        script = SCRIPT.read_text("utf-8")
+        shown = [block for block in code_blocks("python") if "RecordUpsert" in block]
+        self.assertEqual(shown, [script], "README.md and the script differ")
+        lines = [line for line in script.splitlines() if line.strip()]
+        self.assertLessEqual(len(lines), LINES_MAX)
+
+    def test_the_commands_shown_store_the_update_once(self):
+        self.assertIn("FOIL_UPDATES", self.first)
+        again = self.run_shown()
+        self.assertIn("duplicate=True", again)
+        messages = self.stored("foil.v1.update.demo.j=2Edoe=40example=2Eorg")
+        self.assertEqual(len(messages), 1, "the same update is stored once")
+        update = self.producer.Update.FromString(messages[0].data)
+        self.assertEqual(update.tenant, "demo")
+        record = update.record_upsert
+        self.assertEqual((record.user, record.item, record.text), (USER, ITEM, TEXT))
+        self.assertEqual(record.occurred_at_ms, WRITTEN_MS)
+        self.assertFalse(record.HasField("rating"))
+        self.assertEqual(update.WhichOneof("change"), "record_upsert")
+
+    def test_an_edited_text_is_stored_beside_the_first(self):
+        self.publish("demo", "edits", ITEM, "2026-03-14T18:20:00Z", "First.")
+        self.publish("demo", "edits", ITEM, "2026-03-14T18:21:00.5+01:00", "Second.")
+        messages = self.stored("foil.v1.update.demo.edits")
+        updates = [self.producer.Update.FromString(message.data) for message in messages]
+        self.assertEqual([u.record_upsert.text for u in updates], ["First.", "Second."])
+        self.assertEqual(updates[1].record_upsert.occurred_at_ms, WRITTEN_MS - 3_540_000 + 500)
+
+    def test_tokens_are_those_of_the_contract(self):
+        pairs = list(vectors())
+        self.assertGreaterEqual(len(pairs), 10)
+        for id, token in pairs:
+            self.assertEqual(self.producer.token(id), token)
+
+    def test_an_odd_id_reaches_the_subject_that_the_contract_names(self):
+        odd = "a.b *>\n"
+        token = dict(vectors())[odd]
+        self.publish("demo", odd, odd, "2026-03-14T18:20:00Z", TEXT)
+        [message] = self.stored(f"foil.v1.update.demo.{token}")
+        record = self.producer.Update.FromString(message.data).record_upsert
+        self.assertEqual((record.user, record.item), (odd, odd))
+
+
+async def read(url, subject):
+    import nats
+
+    async with await nats.connect(url) as client:
+        jetstream = client.jetstream()
+        info = await jetstream.stream_info("FOIL_UPDATES")
+        messages = [
+            await jetstream.get_msg("FOIL_UPDATES", seq)
+            for seq in range(info.state.first_seq, info.state.last_seq + 1)
+        ]
+    return [message for message in messages if message.subject == subject]
+
+
+if __name__ == "__main__":
+    unittest.main()
