@@ -1,5 +1,6 @@
 //! Verbs and flags.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +72,9 @@ pub enum Verb {
     /// Shows streams, lag and stages
     #[command(after_help = "Example:\n  foil status --json")]
     Status,
+    /// What `foil up` starts its nats-server through
+    #[command(hide = true)]
+    NatsServer(NatsServerArgs),
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +88,16 @@ pub struct UpArgs {
     /// Prints the configuration as TOML, secrets hidden, and ends
     #[arg(long)]
     pub dump_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NatsServerArgs {
+    /// Process with which the server ends
+    #[arg(long)]
+    pub parent: i32,
+    pub program: PathBuf,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

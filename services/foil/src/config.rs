@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Global;
 
 /// The whole configuration.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FoilConfig {
     pub nats: NatsConfig,

@@ -1,24 +1,35 @@
 //! A nats-server as a child process, with JetStream in the data directory.
 
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use async_nats::ServerAddr;
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use tokio::io::AsyncBufReadExt as _;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use crate::cli::NatsServerArgs;
 
 /// Longest wait for the server to listen: it may have to recover a large store.
 const START_SECONDS: u64 = 60;
 /// Lines of the server's log kept to explain why it ended.
 const LOG_LINES: usize = 20;
+/// Longest wait for those lines after it ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// The running child; ended by [`NatsChild::stop`], and killed when dropped.
+/// The running child; ended by [`NatsChild::stop`], and killed when dropped or when this process is
+/// killed: one that stayed would hold the port and write to the store beside its successor.
 pub struct NatsChild {
     child: Child,
-    log: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    log: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl NatsChild {
@@ -30,20 +41,28 @@ impl NatsChild {
         let host = address.host().replace("localhost", "127.0.0.1");
         let listen = format!("{host}:{}", address.port());
         // The server would say the same, but only in its log.
-        std::net::TcpListener::bind(&listen)
-            .with_context(|| format!("cannot start nats-server on {listen} (nats.url)"))?;
+        std::net::TcpListener::bind(&listen).with_context(|| {
+            format!(
+                "nats.url: cannot start nats-server on {listen}; name a free port, or leave \
+                 up.nats_server out to use the server that runs there"
+            )
+        })?;
         let store = data.join("nats");
         std::fs::create_dir_all(&store)
             .with_context(|| format!("cannot make {}", store.display()))?;
-        let mut child = Command::new(program)
+        let own = std::env::current_exe().context("cannot find the program of this process")?;
+        let port = address.port().to_string();
+        let mut child = Command::new(own)
+            .args(["nats-server", "--parent", &std::process::id().to_string()])
+            .arg(program)
             .args([
                 "--jetstream",
                 "--addr",
                 &host,
                 "--port",
-                &address.port().to_string(),
+                &port,
+                "--store_dir",
             ])
-            .arg("--store_dir")
             .arg(&store)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -53,12 +72,11 @@ impl NatsChild {
             // while they drain.
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {} (up.nats_server)", program.display()))?;
-        let log = std::sync::Arc::default();
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(keep_last(stderr, std::sync::Arc::clone(&log)));
-        }
-        let mut server = Self { child, log };
+            .context("cannot start a child process for nats-server")?;
+        let log = Arc::default();
+        let stderr = child.stderr.take();
+        let reader = stderr.map(|stderr| tokio::spawn(keep_last(stderr, Arc::clone(&log))));
+        let mut server = Self { child, log, reader };
         server.wait_until_listening(&listen).await?;
         Ok(server)
     }
@@ -69,21 +87,26 @@ impl NatsChild {
             if let Some(status) = self.child.try_wait()? {
                 bail!(
                     "nats-server ended at once ({status}): {}",
-                    self.last_words()
+                    self.last_words().await
                 );
             }
             if Instant::now() > deadline {
-                bail!(
-                    "nats-server does not listen on {listen}: {}",
-                    self.last_words()
-                );
+                bail!("nats-server does not listen on {listen}: {}", self.log());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
     }
 
-    fn last_words(&self) -> String {
+    /// The log of a server that has ended, to its end.
+    async fn last_words(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            let _ = tokio::time::timeout(LAST_WORDS, reader).await;
+        }
+        self.log()
+    }
+
+    fn log(&self) -> String {
         let lines = self.log.lock().map(|lines| lines.join("\n  "));
         format!("\n  {}", lines.unwrap_or_default())
     }
@@ -92,16 +115,15 @@ impl NatsChild {
     pub async fn ended(&mut self) -> String {
         let status = self.child.wait().await;
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        format!("nats-server ended ({status}): {}", self.last_words())
+        format!("nats-server ended ({status}): {}", self.last_words().await)
     }
 
     /// Ends it cleanly; kills it after 10 seconds.
     pub async fn stop(mut self) {
-        if let Some(pid) = self.child.id() {
-            let _ = Command::new("kill")
-                .args(["-TERM", &pid.to_string()])
-                .status()
-                .await;
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
+            // An error says that it has ended already.
+            let _ = kill_process(pid, Signal::TERM);
         }
         let limit = Duration::from_secs(10);
         if tokio::time::timeout(limit, self.child.wait())
@@ -114,10 +136,29 @@ impl NatsChild {
     }
 }
 
-async fn keep_last(
-    stderr: tokio::process::ChildStderr,
-    log: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
-) {
+/// Becomes the server. The kernel is asked to kill it with the process that started this one, and
+/// only a process itself can ask that: so the child begins as this program.
+///
+/// # Errors
+/// When the program cannot be started, or the other process is gone already.
+pub fn become_server(args: &NatsServerArgs) -> Result<Infallible> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .context("cannot tie nats-server to this process")?;
+    let parent = getppid().map(|pid| pid.as_raw_nonzero().get());
+    ensure!(
+        parent == Some(args.parent),
+        "the process that started this one is gone"
+    );
+    let error = std::process::Command::new(&args.program)
+        .args(&args.arguments)
+        .exec();
+    let program = args.program.display();
+    Err(anyhow!(error).context(format!(
+        "up.nats_server: cannot run {program}; name the path of a nats-server"
+    )))
+}
+
+async fn keep_last(stderr: tokio::process::ChildStderr, log: Arc<Mutex<Vec<String>>>) {
     let mut lines = tokio::io::BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         tracing::debug!(target: "nats_server", "{line}");

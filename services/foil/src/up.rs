@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use foil_edge::{Edge, EdgeConfig};
-use foil_embedder::TextEmbedder;
-use foil_llm::LanguageModel;
+use foil_edge::{Edge, EdgeConfig, EdgeError};
+use foil_embedder::{EmbedError, TextEmbedder};
+use foil_llm::{EngineError, LanguageModel};
 use foil_proto::names::stage;
 use foil_runtime::{
     Health, HealthCheck, RunError, Service, ServiceConfig as _, Shutdown, admin, nats, telemetry,
@@ -40,7 +40,9 @@ async fn serve(mut config: FoilConfig, shutdown: &Shutdown) -> Result<()> {
     let health = Health::new();
     // Down until everything is provisioned and loaded: before that nobody should publish.
     let started = health.register("started");
-    let admin = admin::serve(&config.admin, &health, shutdown).await?;
+    let admin = admin::serve(&config.admin, &health, shutdown)
+        .await
+        .map_err(|error| anyhow!("{error}; name a free port"))?;
     let mut edge = start_edge(&mut config, &data).await?;
     let mut child = start_nats(&config, &data).await?;
 
@@ -70,7 +72,8 @@ fn hold(data: &Path) -> Result<std::fs::File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(anyhow!(
-            "data directory {} (up.data_dir) is held by another process",
+            "up.data_dir: {} is held by another process; stop that `foil up`, or name another \
+             directory",
             data.display()
         )),
         Err(std::fs::TryLockError::Error(error)) => {
@@ -79,14 +82,27 @@ fn hold(data: &Path) -> Result<std::fs::File> {
     }
 }
 
-async fn start_edge(config: &mut FoilConfig, data: &Path) -> Result<Option<Edge>> {
+/// Starts the embedded Qdrant where `store.qdrant_url` says, unless it is not wanted, and notes there
+/// where it listens.
+///
+/// # Errors
+/// When the address is none or in use, or the data cannot be opened.
+pub async fn start_edge(config: &mut FoilConfig, data: &Path) -> Result<Option<Edge>> {
     if !config.up.embedded_qdrant {
         return Ok(None);
     }
     let listen = UpConfig::qdrant_address(&config.store.qdrant_url)
         .context("store.qdrant_url is no address to listen on")?;
     let data_dir = data.join("qdrant");
-    let edge = foil_edge::start(EdgeConfig { data_dir, listen }).await?;
+    let edge = foil_edge::start(EdgeConfig { data_dir, listen })
+        .await
+        .map_err(|error| match error {
+            EdgeError::Listen { .. } => anyhow!(
+                "store.qdrant_url: the embedded Qdrant {error}; name a free port, or set \
+                 up.embedded_qdrant=false to use the Qdrant that runs there"
+            ),
+            other => anyhow!(other).context("embedded Qdrant (up.data_dir)"),
+        })?;
     config.store.qdrant_url = format!("http://{}", edge.address());
     Ok(Some(edge))
 }
@@ -122,9 +138,23 @@ async fn stages(
         nats,
         shutdown: shutdown.clone(),
     };
-    let embedder = foil_embedder::load(&config.embed).await?;
+    let embedder = foil_embedder::load(&config.embed)
+        .await
+        .map_err(|error| match error {
+            EmbedError::Load { .. } => {
+                anyhow!("embed.model: {error}; name a GGUF file of an embedding model")
+            }
+            other => other.into(),
+        })?;
     // One model serves three stages: it is the largest thing in memory.
-    let model = foil_llm::config::load(&config.llm).await?;
+    let model = foil_llm::config::load(&config.llm)
+        .await
+        .map_err(|error| match error {
+            EngineError::Load { .. } => {
+                anyhow!("llm.model: {error}; name a GGUF file of a chat model")
+            }
+            other => other.into(),
+        })?;
     tracing::info!(
         admin = %admin,
         nats = %config.nats.url,
@@ -148,7 +178,7 @@ async fn stages(
 }
 
 /// Starts the five stages, in the order of the flow.
-fn spawn(
+pub fn spawn(
     config: &FoilConfig,
     store: &Store,
     service: &Service,

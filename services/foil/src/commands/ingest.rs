@@ -1,8 +1,8 @@
 //! `foil ingest`: files of JSON lines into FOIL_UPDATES.
 
 mod meter;
-mod publisher;
-mod wait;
+pub mod publisher;
+pub mod wait;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -16,7 +16,7 @@ use foil_store::provision;
 use crate::cli::{Cli, Global, UpArgs, Verb};
 use crate::config::{FoilConfig, model_faults, sources};
 use crate::session::Session;
-use crate::up;
+use crate::{nats_child, up};
 
 /// Runs one verb.
 ///
@@ -43,6 +43,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Generate(args) => request::generate(&Session::open(&global).await?, &args).await,
         Verb::Dead(verb) => dead::run(&Session::open(&global).await?, &verb).await,
         Verb::Status => status::run(&Session::open(&global).await?).await,
+        Verb::NatsServer(args) => match nats_child::become_server(&args)? {},
     }
 }
 

@@ -1,6 +1,6 @@
 //! `foil status`: is it running, and is it keeping up?
 
-mod probe;
+pub mod probe;
 mod survey;
 pub mod table;
 

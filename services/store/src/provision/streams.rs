@@ -121,7 +121,7 @@ fn updates(config: &ProvisionConfig) -> Config {
         age: 7 * DAY,
         // Larger than any valid update, so that an oversized one is dead-lettered with a reason; and
         // small enough that its copy, with the reason in its headers, fits the server's 1 MiB.
-        message: 960 * KIB,
+        message: 992 * KIB,
     };
     plan.log(config, config.updates)
 }

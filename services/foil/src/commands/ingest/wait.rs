@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use async_nats::jetstream::Context as JetStream;
 use foil_proto::names::{stage, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -31,7 +32,8 @@ pub struct Left {
 }
 
 impl Left {
-    fn total(self) -> u64 {
+    /// All of it together.
+    pub fn total(self) -> u64 {
         self.records + self.items + self.comparisons + self.profiles
     }
 }
@@ -68,7 +70,7 @@ pub async fn until_done(session: &Session, timeout: Duration) -> Result<Waited> 
     let (mut idle, mut failures) = (0, 0);
     let mut last = Left::default();
     loop {
-        match left(session).await {
+        match left(&session.jetstream).await {
             Ok(left) => {
                 failures = 0;
                 last = left;
@@ -97,21 +99,21 @@ pub async fn until_done(session: &Session, timeout: Duration) -> Result<Waited> 
 ///
 /// # Errors
 /// When NATS does not answer, or a stream is missing.
-async fn left(session: &Session) -> Result<Left> {
-    let updates = session.jetstream.get_stream_no_info(stream::UPDATES).await;
+pub async fn left(jetstream: &JetStream) -> Result<Left> {
+    let updates = jetstream.get_stream_no_info(stream::UPDATES).await;
     let updates = updates.context(stream::UPDATES)?;
     let embedder = updates.consumer_info(stage::EMBEDDER).await;
     let embedder = embedder.with_context(|| format!("consumer {}", stage::EMBEDDER))?;
     Ok(Left {
         records: embedder.num_pending + embedder.num_ack_pending as u64,
-        items: messages(session, stream::SELECT).await?,
-        comparisons: messages(session, stream::EXTRACT).await?,
-        profiles: messages(session, stream::PROFILE).await?,
+        items: messages(jetstream, stream::SELECT).await?,
+        comparisons: messages(jetstream, stream::EXTRACT).await?,
+        profiles: messages(jetstream, stream::PROFILE).await?,
     })
 }
 
-async fn messages(session: &Session, name: &'static str) -> Result<u64> {
-    let stream = session.jetstream.get_stream(name).await.context(name)?;
+async fn messages(jetstream: &JetStream, name: &'static str) -> Result<u64> {
+    let stream = jetstream.get_stream(name).await.context(name)?;
     Ok(stream.cached_info().state.messages)
 }
 
