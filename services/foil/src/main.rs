@@ -1,6 +1,5 @@
 //! The command: every stage in one process for one machine, and the operator's verbs.
 
-mod bench;
 mod cli;
 mod commands;
 mod config;
