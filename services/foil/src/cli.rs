@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::figures;
+
 /// Learns how each user differs from the others, and writes personal text from it.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
@@ -69,6 +71,15 @@ pub enum Verb {
     /// Looks after dead letters
     #[command(subcommand)]
     Dead(DeadVerb),
+    /// Measures what Foil costs: counts and ratios, each of one run
+    ///
+    /// Starts the servers it needs in a temporary directory, and needs no network. Figures of one
+    /// run come together: the four of the engine, and the four counts of calls. With --json, one
+    /// object with a key for each name.
+    #[command(
+        after_help = "Examples:\n  foil bench\n  foil bench bus selection_ms\n  foil bench rss_mb --corpus tests/corpus --json"
+    )]
+    Bench(BenchArgs),
     /// Shows streams, lag and stages
     #[command(after_help = "Example:\n  foil status --json")]
     Status,
@@ -167,6 +178,16 @@ pub struct RequestArgs {
     /// The deadline
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
     pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What to measure; everything by default
+    #[arg(value_name = "NAME", value_parser = figures::names())]
+    pub names: Vec<String>,
+    /// Folder of the JSON lines that `rss_mb` ingests
+    #[arg(long, value_name = "DIR", default_value = "tests/corpus")]
+    pub corpus: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! The command: every stage in one process for one machine, and the operator's verbs.
 
+mod bench;
 mod cli;
 mod commands;
 mod config;

@@ -103,6 +103,7 @@ struct Shared {
     mode: Mutex<Mode>,
     last: Mutex<Recorded>,
     calls: AtomicUsize,
+    schema_calls: AtomicUsize,
     embedding_calls: AtomicUsize,
     in_flight: AtomicUsize,
     max_in_flight: AtomicUsize,
@@ -145,6 +146,7 @@ impl StubServer {
             config,
             last: Mutex::default(),
             calls: AtomicUsize::new(0),
+            schema_calls: AtomicUsize::new(0),
             embedding_calls: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             max_in_flight: AtomicUsize::new(0),
@@ -178,6 +180,11 @@ impl StubServer {
     /// Chat requests received so far, refused ones included.
     pub fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::SeqCst)
+    }
+
+    /// Those of them that asked for an answer in a JSON schema.
+    pub fn schema_calls(&self) -> usize {
+        self.shared.schema_calls.load(Ordering::SeqCst)
     }
 
     /// Embedding requests received so far, refused ones included.

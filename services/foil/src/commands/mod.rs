@@ -2,10 +2,10 @@
 
 mod dead;
 mod differences;
-mod ingest;
+pub mod ingest;
 mod profile;
 mod request;
-mod status;
+pub mod status;
 
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ use anyhow::Result;
 use foil_runtime::config::{self, ConfigError};
 use foil_store::provision;
 
+use crate::bench;
 use crate::cli::{Cli, Global, UpArgs, Verb};
 use crate::config::{FoilConfig, model_faults, sources};
 use crate::session::Session;
@@ -42,6 +43,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Context(args) => request::context(&Session::open(&global).await?, &args).await,
         Verb::Generate(args) => request::generate(&Session::open(&global).await?, &args).await,
         Verb::Dead(verb) => dead::run(&Session::open(&global).await?, &verb).await,
+        Verb::Bench(args) => bench::run(&global, &args).await,
         Verb::Status => status::run(&Session::open(&global).await?).await,
         Verb::NatsServer(args) => match nats_child::become_server(&args)? {},
     }

@@ -1,0 +1,126 @@
+//! How often the language model is called, counted where it is served.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use foil_generator::Caller;
+use foil_llm::stub::StubConfig;
+use foil_proto::v1::{self, generate_reply::Part};
+use futures::StreamExt as _;
+
+use super::Reading;
+use super::rig::{Rig, differences};
+use super::texts::{self, TENANT};
+use crate::config::FoilConfig;
+
+/// Updates of the burst, each on an item of its own.
+const BURST: usize = 50;
+/// Others who wrote on each item before.
+const PEERS: usize = 5;
+const CONTEXTS: usize = 20;
+const TEXTS: usize = 5;
+const USER: &str = "burst";
+const LATENCY: Duration = Duration::from_millis(50);
+const LIMIT: Duration = Duration::from_secs(120);
+const REPLY: Duration = Duration::from_secs(20);
+
+/// A user who is read writes 50 records in a burst; then contexts and texts are asked for.
+///
+/// # Errors
+/// When the pipeline does not start, does not come to its end, or did not do the work.
+pub async fn measure(config: &FoilConfig) -> Result<Vec<Reading>> {
+    let stub = StubConfig {
+        latency: LATENCY,
+        ..StubConfig::default()
+    };
+    let mut rig = Rig::start(config, stub, |_| {}).await?;
+    let peers = |n: usize| texts::record(&format!("peer-{}", n % PEERS), &item(n / PEERS), n);
+    rig.publish((0..BURST * PEERS).map(peers)).await?;
+    rig.idle(LIMIT).await?;
+    ensure!(
+        rig.stub.calls() == 0,
+        "users whom nobody reads cost LLM calls"
+    );
+    // From now on this user is read.
+    ask(&rig, 0, true).await?;
+    rig.idle(LIMIT).await?;
+    let before = rig.stub.calls();
+
+    let own = |n: usize| texts::record(USER, &item(n), 10_000 + n);
+    rig.publish((0..BURST).map(own)).await?;
+    rig.idle(LIMIT).await?;
+    let compared = rig.stub.schema_calls();
+    let profiled = rig.stub.calls() - before - compared;
+    let stored = differences(&rig.session.jetstream).await?;
+    ensure!(stored >= BURST, "only {stored} differences were stored");
+    let profile = rig.session.store.profile_slot(TENANT, USER).await?.current;
+    let profile = profile.context("no profile was stored")?;
+
+    let before = rig.stub.calls();
+    for number in 0..CONTEXTS {
+        ask(&rig, number, true).await?;
+    }
+    rig.idle(LIMIT).await?;
+    let contexts = rig.stub.calls() - before;
+    let before = rig.stub.calls();
+    for number in 0..TEXTS {
+        ask(&rig, number, false).await?;
+    }
+    rig.idle(LIMIT).await?;
+    let texts = rig.stub.calls() - before;
+    rig.stop().await;
+
+    let reading = |key, value, note| Reading { key, value, note };
+    Ok(vec![
+        reading(
+            "calls_context",
+            contexts as f64 / CONTEXTS as f64,
+            format!("{CONTEXTS} contexts: {contexts} LLM calls, until no work was left."),
+        ),
+        reading(
+            "calls_generate",
+            texts as f64 / TEXTS as f64,
+            format!("{TEXTS} texts: {texts} LLM calls, until no work was left."),
+        ),
+        reading(
+            "calls_per_difference",
+            compared as f64 / stored as f64,
+            format!("{compared} LLM calls for {stored} stored differences."),
+        ),
+        reading(
+            "profile_calls_burst",
+            profiled as f64,
+            format!(
+                "{BURST} updates of one user who is read, each on an item with {PEERS} other \
+                 writers: {profiled} LLM calls for profiles, version {} stored.",
+                profile.version
+            ),
+        ),
+    ])
+}
+
+fn item(number: usize) -> String {
+    format!("item-{number}")
+}
+
+/// Asks for a context or a text, and reads it to its end.
+async fn ask(rig: &Rig, number: usize, context_only: bool) -> Result<()> {
+    let request = v1::GenerateRequest {
+        tenant: TENANT.to_owned(),
+        user: USER.to_owned(),
+        item: item(number),
+        strategy: "dpl".to_owned(),
+        context_only,
+        ..v1::GenerateRequest::default()
+    };
+    let caller = Caller::new(rig.session.nats.clone());
+    let mut parts = caller.generate(request, REPLY).await?;
+    while let Some(part) = parts.next().await {
+        match part? {
+            Part::Done(_) => return Ok(()),
+            Part::Failure(failure) => bail!("{}: {}", failure.code, failure.message),
+            Part::Context(_) | Part::Delta(_) => {}
+        }
+    }
+    bail!("the answer ended early")
+}
