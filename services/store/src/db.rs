@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use qdrant_client::qdrant::r#match::MatchValue;
 use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
 use qdrant_client::qdrant::with_payload_selector::SelectorOptions;
 use qdrant_client::qdrant::{
@@ -286,8 +287,12 @@ pub(crate) fn pages() -> std::ops::Range<usize> {
 
 /// The tenant's points that satisfy all of `conditions`.
 pub(crate) fn of_tenant(tenant: &str, conditions: impl IntoIterator<Item = Condition>) -> Filter {
-    let tenant = Condition::matches(field::TENANT, tenant.to_owned());
-    Filter::must(std::iter::once(tenant).chain(conditions))
+    Filter::must(std::iter::once(is(field::TENANT, tenant)).chain(conditions))
+}
+
+/// `field` is exactly `text`. The client would make a search for words of a text with white space.
+pub(crate) fn is(field: &str, text: &str) -> Condition {
+    Condition::matches(field, MatchValue::Keyword(text.to_owned()))
 }
 
 /// Any of `ids`.

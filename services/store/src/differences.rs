@@ -17,7 +17,7 @@ use qdrant_client::qdrant::{Condition, Filter, Range};
 use uuid::Uuid;
 
 use crate::check_input::{Checked, check_difference, check_keys};
-use crate::db::{PAGE, Part, endless, has_ids, of_tenant, pages};
+use crate::db::{PAGE, Part, endless, has_ids, is, of_tenant, pages};
 use crate::fence::REVISION;
 use crate::model::{Due, RecordKey, Written};
 use crate::point::{Fields, Point, field};
@@ -191,7 +191,7 @@ impl Store {
         let filter = of_tenant(
             tenant,
             [
-                Condition::matches(field::CLEARED_BY, cause.to_owned()),
+                is(field::CLEARED_BY, cause),
                 Condition::matches(field::DELETED, false),
             ],
         );
@@ -253,7 +253,7 @@ impl Store {
     /// From Qdrant.
     pub async fn clear_due(&self, key: &RecordKey, fingerprint: &str) -> Result<(), StoreError> {
         check_keys(&key.tenant, Some(&key.user), Some(&key.item))?;
-        let mark = Condition::matches(field::DUE, fingerprint.to_owned());
+        let mark = is(field::DUE, fingerprint);
         let this = of_tenant(&key.tenant, [has_ids(&[key.id()]), mark]);
         let fields = Fields::default().without(&[field::DUE, field::DUE_AT]);
         self.db().set_payload(RECORDS, this, fields).await
@@ -291,13 +291,10 @@ fn texts(ids: &[Uuid]) -> Vec<String> {
 fn announced(key: &RecordKey, write: &str, due: Option<&str>) -> Filter {
     let mut filter = of_tenant(
         &key.tenant,
-        [
-            has_ids(&[key.id()]),
-            Condition::matches(field::PENDING, write.to_owned()),
-        ],
+        [has_ids(&[key.id()]), is(field::PENDING, write)],
     );
     if let Some(fingerprint) = due {
-        let mark = Condition::matches(field::DUE, fingerprint.to_owned());
+        let mark = is(field::DUE, fingerprint);
         filter.must.push(mark);
     }
     filter

@@ -8,7 +8,7 @@ use qdrant_client::qdrant::{Condition, Filter};
 use uuid::Uuid;
 
 use crate::check_input::{check_keys, check_record};
-use crate::db::{Part, endless, has_ids, of_tenant};
+use crate::db::{Part, endless, has_ids, is, of_tenant};
 use crate::fence::{REVISION, SEQUENCE};
 use crate::model::{Deleted, Record, RecordKey, RecordWrite, Written};
 use crate::point::{Fields, Point, field};
@@ -331,13 +331,13 @@ fn part(with_vectors: bool) -> Part {
 }
 
 fn of_item(tenant: &str, item: &str) -> Filter {
-    let item = Condition::matches(field::ITEM, item.to_owned());
+    let item = is(field::ITEM, item);
     of_tenant(tenant, [item, Condition::matches(field::DELETED, false)])
 }
 
 /// The user's records, tombstones left out.
 pub(crate) fn of_user(tenant: &str, user: &str) -> Filter {
-    let user = Condition::matches(field::USER, user.to_owned());
+    let user = is(field::USER, user);
     of_tenant(tenant, [user, Condition::matches(field::DELETED, false)])
 }
 

@@ -9,7 +9,7 @@ use foil_proto::names::collection::{RECORDS, USERS};
 use uuid::Uuid;
 
 use crate::check_input::check_keys;
-use crate::db::{PAGE, Part, endless, of_tenant, pages};
+use crate::db::{PAGE, Part, endless, is, of_tenant, pages};
 use crate::fence::{REVISION, SEQUENCE};
 use crate::ids::{erasure_id, opt_out_id};
 use crate::model::{OptedOut, UserState, Written};
@@ -182,7 +182,7 @@ impl Store {
         user: &str,
         sequence: u64,
     ) -> Result<Vec<crate::point::Point>, StoreError> {
-        let user = qdrant_client::qdrant::Condition::matches(field::USER, user.to_owned());
+        let user = is(field::USER, user);
         let filter = of_tenant(tenant, [user, SEQUENCE.is_at_most(sequence)]);
         let part = Part::Fields(&[field::DELETED]);
         let (points, _) = self

@@ -164,3 +164,38 @@ async fn an_answer_of_another_tenant_is_never_data() {
         assert!(matches!(read, Err(StoreError::TenantMismatch { .. })));
     }
 }
+
+#[tokio::test]
+async fn an_id_with_white_space_is_an_id_and_no_search_for_words() {
+    let rig = Rig::start().await;
+    let store = &rig.store;
+    let tenant = "two words";
+    // Each holds the words of the one before.
+    let ids = ["tea", "tea pot", "tea pot\nlid", " "];
+    for user in ids {
+        for item in ids {
+            let mut write = record(user, item, 1);
+            write.key.tenant = tenant.to_owned();
+            store.put_record(&write).await.unwrap();
+        }
+    }
+    for id in ids {
+        for records in [
+            store.user_records(tenant, id, 9).await.unwrap(),
+            store.item_records(tenant, id, 9).await.unwrap(),
+        ] {
+            assert_eq!(records.len(), ids.len(), "{id:?}");
+        }
+        assert_eq!(
+            store.count_item_records("two", id).await.unwrap(),
+            0,
+            "{id:?}"
+        );
+    }
+    let erased = store.erase_user(tenant, "tea pot", 99).await.unwrap();
+    assert_eq!(erased.records, 4);
+    for (user, left) in [("tea", 4), ("tea pot", 0), ("tea pot\nlid", 4)] {
+        let count = store.count_user_records(tenant, user).await.unwrap();
+        assert_eq!(count, left, "{user:?}");
+    }
+}
