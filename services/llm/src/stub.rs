@@ -11,13 +11,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use tokio::sync::oneshot;
 
 mod http;
 mod reply;
 mod schema;
+mod scripted;
 #[cfg(test)]
 mod tests;
+
+pub use scripted::{Scripted, count};
 
 /// How the stub answers requests from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +107,6 @@ struct Shared {
     mode: Mutex<Mode>,
     last: Mutex<Recorded>,
     calls: AtomicUsize,
-    schema_calls: AtomicUsize,
     embedding_calls: AtomicUsize,
     in_flight: AtomicUsize,
     max_in_flight: AtomicUsize,
@@ -146,7 +149,6 @@ impl StubServer {
             config,
             last: Mutex::default(),
             calls: AtomicUsize::new(0),
-            schema_calls: AtomicUsize::new(0),
             embedding_calls: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             max_in_flight: AtomicUsize::new(0),
@@ -180,11 +182,6 @@ impl StubServer {
     /// Chat requests received so far, refused ones included.
     pub fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::SeqCst)
-    }
-
-    /// Those of them that asked for an answer in a JSON schema.
-    pub fn schema_calls(&self) -> usize {
-        self.shared.schema_calls.load(Ordering::SeqCst)
     }
 
     /// Embedding requests received so far, refused ones included.
@@ -274,6 +271,11 @@ fn serve(shared: &Arc<Shared>, listener: TcpListener) -> io::Result<std::thread:
                 let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
                     return;
                 };
+                // Else the second chunk of an answer waits for the client's delayed ack of the first,
+                // and a fixed latency is 40 ms longer than it says.
+                let listener = listener.tap_io(|connection| {
+                    let _ = connection.set_nodelay(true);
+                });
                 tokio::select! {
                     _ = killed => {}
                     _ = axum::serve(listener, router) => {}

@@ -7,12 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use foil_proto::names::event;
 use foil_proto::v1;
 use foil_proto::v1::update::Change;
 use tempfile::TempDir;
 
 use super::Reading;
-use super::rig::{differences, free_port};
+use super::rig::{events, free_port};
 use crate::cli::Global;
 use crate::commands::ingest::wait;
 use crate::commands::status::probe::{Readiness, readiness};
@@ -61,7 +62,7 @@ pub async fn measure(global: &Global, corpus: &Path) -> Result<Vec<Reading>> {
     ensure!(written, "no text was written");
     let session = Session::open(&up.global()).await?;
     let waited = wait::until_done(&session, SETTLE).await?;
-    let compared = differences(&session.jetstream).await?;
+    let compared = events(&session.jetstream, event::DIFFERENCE_STORED).await?;
     ensure!(compared > 0, "the language model compared nothing");
     let own = memory(up.child.id())?;
     let server = child_of(up.child.id()).map(memory).transpose()?;

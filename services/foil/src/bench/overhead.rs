@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use foil_llm::stub::StubConfig;
+use foil_proto::names::event;
 use foil_proto::v1;
 use foil_selector::Compare;
 
 use super::Reading;
-use super::rig::{Rig, differences};
+use super::rig::{Rig, events};
 use super::texts;
 use crate::config::FoilConfig;
 
@@ -44,8 +45,8 @@ pub async fn measure(config: &FoilConfig) -> Result<Vec<Reading>> {
     let published = started.elapsed().as_secs_f64();
     let done = rig.idle(LIMIT).await?;
     let seconds = done.duration_since(started).as_secs_f64();
-    let (calls, compared) = (rig.stub.calls(), rig.stub.schema_calls());
-    let stored = differences(&rig.session.jetstream).await?;
+    let calls = rig.stub.calls();
+    let stored = events(&rig.session.jetstream, event::DIFFERENCE_STORED).await?;
     let at_once = rig.stub.max_in_flight();
     rig.stop().await;
     ensure!(stored >= UPDATES, "only {stored} differences were stored");
@@ -57,9 +58,8 @@ pub async fn measure(config: &FoilConfig) -> Result<Vec<Reading>> {
         note: format!(
             "{UPDATES} updates of {USERS} users on {ITEMS} items, published in {published:.1} s: \
              {seconds:.1} s for {calls} LLM calls of {} ms, {CONCURRENCY} at once, which alone \
-             take {alone:.1} s; {stored} differences stored, {} calls for profiles.",
+             take {alone:.1} s; {stored} differences stored.",
             LATENCY.as_millis(),
-            calls - compared,
         ),
     }])
 }

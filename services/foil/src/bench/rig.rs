@@ -8,7 +8,7 @@ use async_nats::jetstream::{self, Context as JetStream};
 use foil_edge::Edge;
 use foil_llm::EngineKind;
 use foil_llm::stub::{StubConfig, StubServer};
-use foil_proto::names::{event, stream};
+use foil_proto::names::stream;
 use foil_proto::v1;
 use foil_runtime::{Health, NatsConfig, RunError, Service, Shutdown, nats};
 use foil_store::{Store, provision};
@@ -211,13 +211,13 @@ impl Rig {
     }
 }
 
-/// Differences stored so far, by their events.
+/// Events of one kind so far.
 ///
 /// # Errors
 /// When NATS does not answer.
-pub async fn differences(jetstream: &JetStream) -> Result<usize> {
+pub async fn events(jetstream: &JetStream, kind: &str) -> Result<usize> {
     let stream = jetstream.get_stream(stream::EVENTS).await?;
-    let subject = format!("foil.v1.event.{}.>", event::DIFFERENCE_STORED);
+    let subject = format!("foil.v1.event.{kind}.>");
     let counts = stream.info_with_subjects(subject).await?;
     let counts: Vec<(String, usize)> = counts.try_collect().await?;
     Ok(counts.iter().map(|(_, count)| count).sum())

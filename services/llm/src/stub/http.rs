@@ -93,9 +93,6 @@ async fn gate(
             .map(ToOwned::to_owned),
         body: request.clone(),
     };
-    if request.pointer("/response_format/json_schema").is_some() {
-        shared.schema_calls.fetch_add(1, Ordering::SeqCst);
-    }
     tokio::time::sleep(shared.config.latency).await;
     match mode {
         Mode::Hang => std::future::pending().await,
