@@ -1,8 +1,10 @@
 //! The wire contract of Foil: messages ([`v1`]), names of subjects, streams, consumers, buckets and
 //! headers ([`names`]), ids as subject tokens ([`token`]), and the checks a message must pass
-//! ([`check`]).
+//! ([`check`]), and
+//! the features of measured evidence in words ([`feature`]).
 
 pub mod check;
+pub mod feature;
 pub mod names;
 pub mod token;
 

@@ -3,10 +3,9 @@
 //! [`TextEmbedder`] is the port; [`llama_cpp`] and [`openai`] are its adapters.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use foil_proto::names::{stage as stages, stream};
-use foil_runtime::{HealthCheck, RunError, Service, StageSpec, run_stage};
+use foil_runtime::{RunError, Service, StageSpec, run_stage};
 use foil_store::{Store, StoreError, events};
 
 pub mod config;
@@ -19,8 +18,6 @@ pub use config::{Config, EmbedConfig, EmbedEngine, EmbedderConfig};
 pub use embed::{EmbedError, TextEmbedder, load};
 pub use stage::Embedder;
 
-/// How often the store is looked at while it answers, and while it does not.
-const PROBES: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(1)];
 /// An embedding of one word tells whether the model is there.
 const PROBE_TEXT: &str = "ready";
 
@@ -36,17 +33,19 @@ pub async fn run(
     service: &Service,
 ) -> Result<(), RunError> {
     check_dimension(embedder.dimension(), store.config().dimension)?;
-    let scoped = service.stage(stages::EMBEDDER);
-    let model = scoped.health.register("model");
-    let qdrant = scoped.health.register("qdrant");
-    let spec = StageSpec::new(stages::EMBEDDER, stream::UPDATES).with_dead_event(events::dead);
+    let scope = service.stage(stages::EMBEDDER);
+    let qdrant = scope.health.register("store");
+    let model = scope.health.register("model");
     let stage = Arc::new(Embedder::new(config, store.clone(), Arc::clone(&embedder)));
+    let spec = StageSpec::new(stages::EMBEDDER, stream::UPDATES).with_dead_event(events::dead);
+    let probe = || async {
+        let vectors = embedder.embed(vec![PROBE_TEXT.to_owned()]).await;
+        vectors.map(drop)
+    };
     tokio::select! {
         result = run_stage(stage, spec, config.worker.clone(), service) => result,
-        never = watch(&model, || async {
-            embedder.embed(vec![PROBE_TEXT.to_owned()]).await.map(drop)
-        }) => match never {},
-        never = watch(&qdrant, || store.ready()) => match never {},
+        never = qdrant.follow(|| store.ready()) => match never {},
+        never = model.follow(probe) => match never {},
     }
 }
 
@@ -68,28 +67,6 @@ fn check_dimension(model: usize, store: u32) -> Result<(), RunError> {
     Err(RunError::other(format!(
         "embed.model: makes vectors of {model}, but store.dimension is {store}"
     )))
-}
-
-/// Keeps a check in step with what `probe` finds. A stage pulls only while its checks are up, so an
-/// outage costs waiting, not attempts.
-async fn watch<E, F>(check: &HealthCheck, probe: impl Fn() -> F) -> std::convert::Infallible
-where
-    E: std::fmt::Display,
-    F: Future<Output = Result<(), E>>,
-{
-    let mut last = None;
-    loop {
-        let result = probe().await;
-        let up = result.is_ok();
-        check.set(up);
-        if let Err(error) = result
-            && last != Some(false)
-        {
-            tracing::warn!(%error, "waiting for what this stage needs");
-        }
-        last = Some(up);
-        tokio::time::sleep(PROBES[usize::from(!up)]).await;
-    }
 }
 
 /// The usual verdict on an error of the store.

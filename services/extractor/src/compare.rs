@@ -1,22 +1,22 @@
 //! The comparison as the model sees it: instructions, item, representatives, then the target. Records
 //! of one item share all but the end, so a prefix cache pays.
 
+use foil_llm::ask::{budget, messages};
 use foil_llm::prompt::{Part, PromptError, PromptFile, fit, neutralise};
-use foil_llm::{ChatRequest, EngineError, LanguageModel, Message, Role};
+use foil_llm::{BuildError, ChatRequest, LanguageModel};
+use foil_proto::feature::Feature;
 use foil_proto::v1;
 use foil_store::{Item, Record};
 use serde_json::{Value, json};
 
 use crate::config::{Criterion, ExtractorConfig};
-use crate::evidence::{Sample, label};
+use crate::evidence::Sample;
 use crate::findings::schema;
 
 /// Longest title in a prompt, in characters.
 const TITLE_CHARS_MAX: usize = 120;
-/// Tokens that joining texts may take beyond what was counted.
-const SLACK_TOKENS: u32 = 16;
-/// A smaller budget holds no comparison.
-const BUDGET_MIN: u32 = 64;
+/// From this z-score on, either sign, an author stands out.
+const Z_MIN: f64 = 0.5;
 
 /// Everything one comparison rests on.
 pub struct Comparison<'a> {
@@ -25,15 +25,6 @@ pub struct Comparison<'a> {
     pub representatives: &'a [Record],
     pub target: &'a Record,
     pub evidence: &'a [v1::Evidence],
-}
-
-/// Why a request cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    #[error("{0}")]
-    Prompt(#[from] PromptError),
-    #[error("{0}")]
-    Engine(#[from] EngineError),
 }
 
 /// A record's text and rating as they are measured.
@@ -56,21 +47,14 @@ impl Comparison<'_> {
         model: &dyn LanguageModel,
         share: f64,
     ) -> Result<ChatRequest, BuildError> {
-        let context = model.info().context_tokens;
-        let taken = config.max_tokens + model.template_tokens(2) + SLACK_TOKENS;
-        let budget = (f64::from(context.saturating_sub(taken)) * share) as u32;
-        if budget < BUDGET_MIN {
-            let problem = format!("llm.context_tokens: {context} leave no room for a comparison");
-            return Err(EngineError::Invalid(problem).into());
-        }
+        let budget = budget(model, config.max_tokens, share)?;
         let empty = vec![String::new(); self.texts().len()];
         let (system, user) = self.render(prompt, config, &empty)?;
         let mut parts = vec![Part::whole(system), Part::whole(user)];
         parts.extend(self.texts().into_iter().map(Part::shorten));
         let fitted = fit(parts, budget, model)?;
         let (system, user) = self.render(prompt, config, &fitted.texts[2..])?;
-        let messages = vec![message(Role::System, system), message(Role::User, user)];
-        let mut request = ChatRequest::new(messages, config.max_tokens);
+        let mut request = ChatRequest::new(messages(system, user), config.max_tokens);
         request.schema = Some(schema(&config.criteria));
         Ok(request)
     }
@@ -94,7 +78,11 @@ impl Comparison<'_> {
         config: &ExtractorConfig,
         texts: &[String],
     ) -> Result<(String, String), PromptError> {
-        let system = prompt.render("system", json!({}))?;
+        let definitions = config.criteria.iter();
+        let definitions: Vec<Value> = definitions
+            .map(|c| json!({ "name": c.name, "definition": c.definition }))
+            .collect();
+        let system = prompt.render("system", json!({ "criteria": definitions }))?;
         let title = self.item.map_or(String::new(), |item| short(&item.title));
         let item = json!({ "title": title, "description": texts[0] });
         let mut user = vec![prompt.render("item", item)?];
@@ -105,8 +93,8 @@ impl Comparison<'_> {
         let names: Vec<&str> = config.criteria.iter().map(|c| c.name.as_str()).collect();
         target["names"] = names.join(", ").into();
         let criteria = config.criteria.iter().map(|criterion| {
-            let facts = facts(criterion, self.evidence, config.facts);
-            json!({ "name": criterion.name, "definition": criterion.definition, "facts": facts })
+            let fact = fact(criterion, self.evidence, config.facts);
+            json!({ "name": criterion.name, "fact": fact })
         });
         target["criteria"] = criteria.collect();
         user.push(prompt.render("target", target)?);
@@ -119,48 +107,39 @@ fn values(record: &Record, text: &str) -> Value {
     json!({ "title": short(&record.title), "text": text, "rating": rating })
 }
 
-fn message(role: Role, content: String) -> Message {
-    Message { role, content }
-}
-
 fn short(title: &str) -> String {
     let plain = neutralise(title).replace('\n', " ");
     plain.chars().take(TITLE_CHARS_MAX).collect()
 }
 
-/// The criterion's measured facts that stand out most, such as
-/// "higher words per sentence than others (31.0, theirs 14.2)".
-fn facts(criterion: &Criterion, evidence: &[v1::Evidence], most: usize) -> Vec<String> {
+/// What the criterion's features tell of the author, those first that stand out most: "uses far more
+/// exclamation marks and writes longer sentences than others". In words and without numbers, so that
+/// a small model that only repeats it says something true and readable; the numbers are stored beside
+/// the statement.
+fn fact(criterion: &Criterion, evidence: &[v1::Evidence], most: usize) -> String {
+    // Only where representatives and item agree: the reader of a statement sees both.
+    let stands_out = |found: &&v1::Evidence| {
+        found.z_score.abs() >= Z_MIN && (found.value - found.peers_mean) * found.z_score > 0.0
+    };
     let mut bearing: Vec<&v1::Evidence> = evidence
         .iter()
         .filter(|found| criterion.features.contains(&found.feature))
+        .filter(stands_out)
         .collect();
     bearing.sort_by(|a, b| b.z_score.abs().total_cmp(&a.z_score.abs()));
-    bearing.truncate(most);
-    bearing.into_iter().map(fact).collect()
-}
-
-/// Worded so that a small model that only repeats it says something true.
-fn fact(found: &v1::Evidence) -> String {
-    let (value, peers) = (number(found.value), number(found.peers_mean));
-    let label = label(&found.feature);
-    if value == peers {
-        return format!("the same {label} as others ({value})");
+    let phrases = bearing.iter().take(most).filter_map(|found| {
+        let feature = Feature::named(&found.feature)?;
+        Some(feature.phrase(found.z_score))
+    });
+    let phrases: Vec<String> = phrases.collect();
+    if phrases.is_empty() {
+        return "is like the others".to_owned();
     }
-    let direction = if found.value > found.peers_mean {
-        "higher"
-    } else {
-        "lower"
-    };
-    format!("{direction} {label} than others ({value}, theirs {peers})")
+    format!("{} than others", phrases.join(" and "))
 }
 
 fn number(value: f64) -> String {
-    if value.abs() < 2.0 && value.fract() != 0.0 {
-        format!("{value:.2}")
-    } else {
-        format!("{value:.1}")
-    }
+    format!("{value:.1}")
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use foil_runtime::{
 use foil_store::StoreConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::FEATURES;
+use foil_proto::feature::Feature;
 
 /// Most criteria of a comparison.
 const CRITERIA_MAX: usize = 8;
@@ -66,7 +66,7 @@ pub struct Criterion {
     pub name: String,
     /// What to compare, for the model.
     pub definition: String,
-    /// The measured features that bear on it; see [`crate::evidence::FEATURES`].
+    /// The measured features that bear on it; see [`foil_proto::feature::FEATURES`].
     #[serde(default)]
     pub features: Vec<String>,
 }
@@ -171,7 +171,7 @@ fn check_criteria(criteria: &[Criterion], faults: &mut Faults) {
             faults.add("criteria.definition", problem);
         }
         for feature in &criterion.features {
-            if !FEATURES.iter().any(|known| known.name == feature) {
+            if Feature::named(feature).is_none() {
                 let problem = format_args!("{feature:?} of {name:?} is unknown");
                 faults.add("criteria.features", problem);
             }

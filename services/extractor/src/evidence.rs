@@ -2,6 +2,7 @@
 
 mod sentiment;
 
+use foil_proto::feature::FEATURES;
 use foil_proto::v1;
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -9,63 +10,6 @@ use unicode_segmentation::UnicodeSegmentation as _;
 const Z_ABS_MAX: f64 = 9.0;
 /// Bytes of a text that are measured: features are means, and a longer text changes them little.
 const MEASURED_BYTES_MAX: usize = 64 * 1024;
-
-/// One feature: its name and unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Feature {
-    /// As in [`v1::Evidence::feature`].
-    pub name: &'static str,
-    /// For a person.
-    pub label: &'static str,
-}
-
-/// Every feature, in the order of [`measure`].
-pub const FEATURES: [Feature; 11] = [
-    Feature {
-        name: "words",
-        label: "length in words",
-    },
-    Feature {
-        name: "words_per_sentence",
-        label: "words per sentence",
-    },
-    Feature {
-        name: "letters_per_word",
-        label: "letters per word",
-    },
-    Feature {
-        name: "lexical_diversity",
-        label: "share of distinct words",
-    },
-    Feature {
-        name: "punctuation",
-        label: "punctuation marks per 100 words",
-    },
-    Feature {
-        name: "exclamations",
-        label: "exclamation marks per 100 words",
-    },
-    Feature {
-        name: "capitals",
-        label: "words in capitals per 100 words",
-    },
-    Feature {
-        name: "first_person",
-        label: "first-person words per 100 words",
-    },
-    Feature {
-        name: "sentiment",
-        label: "positive sentiment",
-    },
-    Feature {
-        name: "reading_ease",
-        label: "reading ease (Flesch)",
-    },
-    Feature {
-        name: "rating",
-        label: "rating",
-    },
-];
 
 /// One text and its rating, as features see it.
 #[derive(Clone, Copy, Debug)]
@@ -146,12 +90,6 @@ pub fn compare(
             })
         })
         .collect()
-}
-
-/// The label of a feature; its name where it is unknown.
-pub fn label(feature: &str) -> &str {
-    let known = FEATURES.iter().find(|f| f.name == feature);
-    known.map_or(feature, |f| f.label)
 }
 
 fn mean(values: &[f64]) -> Option<f64> {

@@ -1,21 +1,12 @@
 //! The model's answer: the schema it must satisfy, and the check of what came.
 
-use std::collections::HashSet;
-
+use foil_llm::statement::{self, BadStatement};
 use foil_llm::{Completion, Finish};
 use foil_proto::v1;
 use serde_json::{Map, Value, json};
-use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::config::Criterion;
 use crate::leak::quotes;
-
-/// Longest statement, in characters.
-const STATEMENT_CHARS_MAX: usize = 240;
-/// A sequence of this many words that comes back is a loop.
-const LOOP_WORDS: usize = 5;
-/// How often it may come.
-const LOOP_TIMES: usize = 2;
 
 /// Why an answer cannot be stored. Holds nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,10 +17,11 @@ pub enum BadAnswer {
     Malformed,
     #[error("{criterion}: is missing")]
     Missing { criterion: String },
-    #[error("{criterion}: statement is blank")]
-    Blank { criterion: String },
-    #[error("{criterion}: statement repeats itself")]
-    Loop { criterion: String },
+    #[error("{criterion}: {fault}")]
+    Statement {
+        criterion: String,
+        fault: BadStatement,
+    },
     #[error("{criterion}: confidence is not within 0 and 1")]
     Confidence { criterion: String },
     #[error("{criterion}: statement repeats a peer's text")]
@@ -41,7 +33,7 @@ pub fn schema(criteria: &[Criterion]) -> Value {
     let finding = json!({
         "type": "object",
         "properties": {
-            "statement": { "type": "string", "minLength": 12, "maxLength": STATEMENT_CHARS_MAX },
+            "statement": statement::schema(),
             // Steps, because a small model writes digits without end.
             "confidence": { "enum": [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 0.4, 0.3, 0.2, 0.1] },
         },
@@ -95,13 +87,10 @@ fn finding(
     let Some(statement) = found.get("statement").and_then(Value::as_str) else {
         return Err(BadAnswer::Missing { criterion });
     };
-    let statement = tidy(statement);
-    if statement.unicode_words().count() < 2 {
-        return Err(BadAnswer::Blank { criterion });
-    }
-    if repeats_itself(&statement) {
-        return Err(BadAnswer::Loop { criterion });
-    }
+    let statement = match statement::check(statement) {
+        Ok(statement) => statement,
+        Err(fault) => return Err(BadAnswer::Statement { criterion, fault }),
+    };
     let confidence = found.get("confidence").and_then(Value::as_f64);
     let Some(confidence) = confidence.filter(|value| (0.0..=1.0).contains(value)) else {
         return Err(BadAnswer::Confidence { criterion });
@@ -114,32 +103,6 @@ fn finding(
         statement,
         confidence,
     })
-}
-
-/// One line without invisible characters; what the length limit cut off in mid-sentence goes, where
-/// a whole sentence stays.
-fn tidy(statement: &str) -> String {
-    let words: Vec<&str> = statement.split_whitespace().collect();
-    let line: String = words
-        .join(" ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect();
-    if line.chars().count() + 1 < STATEMENT_CHARS_MAX {
-        return line;
-    }
-    match line.rfind(". ") {
-        Some(end) => line[..=end].to_owned(),
-        None => line.chars().take(STATEMENT_CHARS_MAX).collect(),
-    }
-}
-
-/// Whether the same few words come again and again.
-fn repeats_itself(text: &str) -> bool {
-    let words: Vec<String> = text.unicode_words().map(str::to_lowercase).collect();
-    let runs = words.windows(LOOP_WORDS).count();
-    let distinct: HashSet<&[String]> = words.windows(LOOP_WORDS).collect();
-    runs - distinct.len() >= LOOP_TIMES
 }
 
 #[cfg(test)]

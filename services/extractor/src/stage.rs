@@ -1,46 +1,31 @@
 //! From a token to a stored difference. The only file that sees wire and domain types together.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use foil_llm::ask::model_name;
 use foil_llm::prompt::{PromptError, PromptFile};
-use foil_llm::{ChatRequest, Completion, EngineError, LanguageModel, collect};
+use foil_llm::{Answer, Asker};
 use foil_proto::names::subject;
 use foil_proto::{check, v1};
-use foil_runtime::{BoxError, Classify as _, Context, Emit, Outcome, Reason, Stage, StageError};
+use foil_runtime::{Classify as _, Context, Emit, KeyedMutex, Outcome, Reason, Stage, StageError};
 use foil_store::{Record, RecordKey, Store, StoreError, Written, events};
 use uuid::Uuid;
 
-use crate::compare::{BuildError, Comparison, sample};
+use crate::compare::{Comparison, sample};
 use crate::config::ExtractorConfig;
 use crate::evidence::{self, Sample};
 use crate::findings;
-use crate::flights::Flights;
-use crate::outage::ModelHealth;
 
 /// Most representatives of a comparison, as in [`v1::ExtractWork`].
 const REPRESENTATIVES_MAX: usize = 16;
-/// Tries with one input before it is given back.
-const TRIES: u64 = 2;
-/// The second try's temperature, at least: the first one's answer would only come again.
-const WARM: f32 = 0.7;
-const BUSY_DELAY: Duration = Duration::from_secs(3);
-
 /// The stage.
 pub struct Extractor {
     config: ExtractorConfig,
     store: Store,
-    model: Arc<dyn LanguageModel>,
-    health: ModelHealth,
+    asker: Asker,
     prompt: PromptFile,
-    flights: Flights,
-}
-
-/// What a model's answers gave.
-struct Compared {
-    findings: Vec<v1::Finding>,
-    prompt_tokens: u32,
-    completion_tokens: u32,
+    /// A record that is compared already is not compared beside that.
+    turns: KeyedMutex<RecordKey>,
 }
 
 impl Stage for Extractor {
@@ -49,7 +34,7 @@ impl Stage for Extractor {
     async fn handle(&self, work: v1::ExtractWork, cx: &Context) -> Result<Outcome, StageError> {
         let (ids, selection) = checked(&work)?;
         let key = RecordKey::new(work.tenant, work.user, work.item);
-        let _turn = self.flights.board(&key).await;
+        let _turn = self.turns.lock(&key).await;
         let target = self.store.record(&key).await.or_stage()?;
         let Some(target) = target else {
             return Ok(Outcome::Skip("gone"));
@@ -78,14 +63,14 @@ impl Stage for Extractor {
             revision: target.revision,
             representatives: representatives.iter().map(|r| r.id.to_string()).collect(),
             selection: Some(selection),
-            model: model_name(&*self.model),
+            model: model_name(&*self.asker.model),
             prompt_version: self.prompt.version().to_owned(),
             created_at_ms: jiff::Timestamp::now().as_millisecond(),
             prompt_tokens: compared.prompt_tokens,
             completion_tokens: compared.completion_tokens,
         };
         let difference = v1::Difference {
-            findings: compared.findings,
+            findings: compared.value,
             evidence,
             provenance: Some(provenance),
         };
@@ -104,16 +89,14 @@ impl Extractor {
     pub(crate) fn new(
         config: &ExtractorConfig,
         store: Store,
-        model: Arc<dyn LanguageModel>,
-        health: ModelHealth,
+        asker: Asker,
     ) -> Result<Self, PromptError> {
         Ok(Self {
             config: config.clone(),
             store,
-            model,
-            health,
+            asker,
             prompt: PromptFile::parse(include_str!("../prompts/difference.v1.md"))?,
-            flights: Flights::default(),
+            turns: KeyedMutex::default(),
         })
     }
 
@@ -146,105 +129,19 @@ impl Extractor {
         Ok(evidence::compare(&sample(target), &peers, &all))
     }
 
-    /// Asks the model until its answer holds.
     async fn compare(
         &self,
         comparison: &Comparison<'_>,
         cx: &Context,
-    ) -> Result<Compared, StageError> {
-        let peers: Vec<&str> = comparison
-            .representatives
-            .iter()
+    ) -> Result<Answer<Vec<v1::Finding>>, StageError> {
+        let representatives = comparison.representatives.iter();
+        let peers: Vec<&str> = representatives
             .flat_map(|r| [r.text.as_str(), r.title.as_str()])
             .collect();
-        let (mut prompt_tokens, mut completion_tokens) = (0, 0);
-        let mut problem = None;
-        for attempt in 0..TRIES {
-            let completion = self.ask(comparison, cx.delivered, attempt).await?;
-            prompt_tokens += completion.usage.prompt_tokens;
-            completion_tokens += completion.usage.completion_tokens;
-            match findings::check(&completion, &self.config.criteria, &peers) {
-                Ok(findings) => {
-                    return Ok(Compared {
-                        findings,
-                        prompt_tokens,
-                        completion_tokens,
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, attempt, "the model's answer cannot be used");
-                    problem = Some(error);
-                }
-            }
-        }
-        let problem = problem.map_or_else(|| "no answer".into(), BoxError::from);
-        if cx.last_attempt {
-            Err(problem).reject(Reason::BadOutput)
-        } else {
-            Err(problem).retry()
-        }
-    }
-
-    /// One answer. A prompt that the engine finds too long after all is trimmed once more.
-    async fn ask(
-        &self,
-        comparison: &Comparison<'_>,
-        delivered: u64,
-        attempt: u64,
-    ) -> Result<Completion, StageError> {
-        let mut result = Err(EngineError::Invalid("no prompt was tried".to_owned()));
-        for share in [1.0, 0.6] {
-            let request = comparison.request(&self.prompt, &self.config, &*self.model, share);
-            let mut request = request.map_err(|error| self.build_error(error))?;
-            request.seed = (delivered << 8) + attempt;
-            let first = delivered == 1 && attempt == 0;
-            let temperature = self.config.temperature;
-            request.temperature = if first {
-                temperature
-            } else {
-                temperature.max(WARM)
-            };
-            result = self.answer(request).await;
-            if !matches!(result, Err(EngineError::PromptTooLong { .. })) {
-                break;
-            }
-        }
-        result.map_err(|error| self.engine_error(error))
-    }
-
-    async fn answer(&self, request: ChatRequest) -> Result<Completion, EngineError> {
-        collect(self.model.chat(request).await?).await
-    }
-
-    fn engine_error(&self, error: EngineError) -> StageError {
-        self.health.note(&error);
-        match error {
-            EngineError::Busy { .. } => StageError::Retry {
-                after: Some(BUSY_DELAY),
-                cause: error.into(),
-            },
-            EngineError::Load { .. } => StageError::Fatal {
-                cause: error.into(),
-            },
-            _ if error.is_transient() => StageError::Retry {
-                after: Some(self.config.outage_delay),
-                cause: error.into(),
-            },
-            _ => StageError::Reject {
-                reason: Reason::Invalid,
-                cause: error.into(),
-            },
-        }
-    }
-
-    fn build_error(&self, error: BuildError) -> StageError {
-        match error {
-            BuildError::Engine(error) => self.engine_error(error),
-            // The prompt is a part of the program.
-            BuildError::Prompt(error) => StageError::Fatal {
-                cause: error.into(),
-            },
-        }
+        let request =
+            |share| comparison.request(&self.prompt, &self.config, &*self.asker.model, share);
+        let check = |answer: &_| findings::check(answer, &self.config.criteria, &peers);
+        self.asker.ask(cx, request, check).await
     }
 
     /// Later, so that the differences of a burst make one profile.
@@ -287,11 +184,6 @@ fn is_compared(record: &Record, fingerprint: &str) -> bool {
         provenance.revision == record.revision
             && selection.is_some_and(|selection| selection.fingerprint == fingerprint)
     })
-}
-
-fn model_name(model: &dyn LanguageModel) -> String {
-    let info = model.info();
-    format!("{}/{}", info.provider, info.model)
 }
 
 /// The store's usual verdicts.

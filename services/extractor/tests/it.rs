@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod scripted;
 mod support;
 
 use std::time::Duration;
 
-use foil_llm::stub::Mode;
+use foil_llm::stub::{Mode, Scripted, count};
 use foil_proto::names::{stream, subject};
 use foil_store::RecordKey;
+use serde_json::json;
 
-use scripted::{Scripted, answer};
 use support::{CHOSEN, ITEM, PEER, Rig, TENANT, config, eventually, stub, work};
 
 fn mara() -> RecordKey {
@@ -222,9 +221,9 @@ async fn users_text_stands_in_the_prompt_as_harmless_data_before_the_target() {
     let at = |text: &str| user.find(text).unwrap();
     assert!(at("holds two litres") < at("kettle sang"));
     assert!(at("kettle sang") < at("Boils in four minutes"));
-    assert!(at("Boils in four minutes") < at("Facts about the author"));
+    assert!(at("Boils in four minutes") < at("What was measured"));
     // Words stand for tokens here: the long text was cut to the context.
-    let words: usize = messages.iter().map(|m| scripted::count(&m.content)).sum();
+    let words: usize = messages.iter().map(|m| count(&m.content)).sum();
     assert!(words < 2048 - 320, "{words}");
     rig.stop(running).await;
 }
@@ -251,4 +250,15 @@ async fn a_token_that_is_none_is_dead_lettered_at_once() {
     eventually("the dead letters", || async { dead(&rig).await == 4 }).await;
     assert_eq!(stub.calls(), 0);
     rig.stop(running).await;
+}
+
+/// An answer whose "emotion" is this statement.
+fn answer(emotion: &str) -> String {
+    let finding = |statement: &str| json!({ "statement": statement, "confidence": 0.7 });
+    let answer = json!({
+        "writing": finding("The author keeps to short sentences."),
+        "emotion": finding(emotion),
+        "semantics": finding("The author packs much into few words."),
+    });
+    answer.to_string()
 }

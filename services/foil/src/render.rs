@@ -56,7 +56,7 @@ pub fn wrapped(text: &str, indent: usize) -> String {
 pub fn evidence(evidence: &[v1::Evidence], indent: usize) -> String {
     let mut out = String::new();
     for e in evidence {
-        let label = foil_extractor::evidence::label(&e.feature);
+        let label = foil_proto::feature::label(&e.feature);
         let (value, peers) = (number(e.value), number(e.peers_mean));
         let _ = writeln!(
             out,

@@ -1,10 +1,10 @@
 //! Measured evidence in words. The same evidence gives the same words.
 
+use foil_proto::feature::Feature;
 use foil_proto::v1;
 
 /// Below this, either sign, a user is like the others.
 const Z_MIN: f64 = 0.5;
-const Z_STRONG: f64 = 1.5;
 /// The strongest differences are enough to describe someone.
 const LINES_MAX: usize = 6;
 
@@ -19,61 +19,21 @@ pub(crate) fn lines(evidence: &[v1::Evidence]) -> Vec<String> {
 }
 
 fn line(evidence: &v1::Evidence) -> String {
-    let (more, less, unit) = words(&evidence.feature);
-    let word = if evidence.z_score > 0.0 { more } else { less };
-    let degree = if evidence.z_score.abs() >= Z_STRONG {
-        "much "
-    } else {
-        ""
-    };
     let (own, others) = (number(evidence.value), number(evidence.item_mean));
-    if word.is_empty() {
-        let name = foil_llm::prompt::neutralise(&evidence.feature);
-        let degree = if evidence.z_score > 0.0 {
-            "higher"
-        } else {
-            "lower"
-        };
-        return format!("{name} is {degree} ({own}; average {others})");
-    }
-    format!("{degree}{word} ({own} {unit}; average {others})")
-}
-
-/// What more of a feature means, what less, and its unit.
-fn words(feature: &str) -> (&'static str, &'static str, &'static str) {
-    match feature {
-        "words" => ("longer texts", "shorter texts", "words"),
-        "words_per_sentence" => ("longer sentences", "shorter sentences", "words a sentence"),
-        "letters_per_word" => ("longer words", "shorter words", "letters a word"),
-        "lexical_diversity" => (
-            "more varied words",
-            "more repeated words",
-            "of the words distinct",
-        ),
-        "punctuation" => (
-            "more punctuation",
-            "less punctuation",
-            "marks per 100 words",
-        ),
-        "exclamations" => (
-            "more exclamation marks",
-            "fewer exclamation marks",
-            "per 100 words",
-        ),
-        "capitals" => (
-            "more words in capitals",
-            "fewer words in capitals",
-            "per 100 words",
-        ),
-        "first_person" => (
-            "more about themselves",
-            "less about themselves",
-            "first-person words per 100",
-        ),
-        "sentiment" => ("more positive tone", "more negative tone", "from -1 to 1"),
-        "reading_ease" => ("easier to read", "harder to read", "Flesch reading ease"),
-        "rating" => ("higher ratings", "lower ratings", "on average"),
-        _ => ("", "", ""),
+    match Feature::named(&evidence.feature) {
+        Some(feature) => {
+            let phrase = feature.phrase(evidence.z_score);
+            format!("{phrase} ({own} {}; average {others})", feature.unit)
+        }
+        None => {
+            let name = foil_llm::prompt::neutralise(&evidence.feature);
+            let degree = if evidence.z_score > 0.0 {
+                "higher"
+            } else {
+                "lower"
+            };
+            format!("{name} is {degree} ({own}; average {others})")
+        }
     }
 }
 
@@ -109,8 +69,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                "much shorter sentences (6.50 words a sentence; average 14)",
-                "more exclamation marks (4.00 per 100 words; average 1.00)",
+                "writes far shorter sentences (6.50 words a sentence; average 14)",
+                "uses more exclamation marks (4.00 per 100 words; average 1.00)",
             ]
         );
     }

@@ -16,21 +16,15 @@ mod reply;
 mod stage;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use foil_llm::LanguageModel;
-use foil_proto::names::{stage as names, stream};
-use foil_runtime::{HealthCheck, RunError, Service, Shutdown, StageSpec, run_stage};
-use foil_store::Store;
+use foil_proto::names::{stage as stages, stream};
+use foil_runtime::{RunError, Service, StageSpec, run_stage};
+use foil_store::{Store, events};
 
 pub use client::{CallError, Caller};
 pub use config::{Config, GeneratorConfig};
 use stage::Generator;
-
-/// How often the store is looked at.
-const PROBE: Duration = Duration::from_secs(5);
-/// How soon again while it does not answer.
-const PROBE_DOWN: Duration = Duration::from_millis(500);
 
 /// Runs the stage until the shutdown, with parts that others may share.
 ///
@@ -42,22 +36,17 @@ pub async fn run(
     model: Arc<dyn LanguageModel>,
     service: &Service,
 ) -> Result<(), RunError> {
-    let scope = service.stage(names::GENERATOR);
+    let scope = service.stage(stages::GENERATOR);
+    let qdrant = scope.health.register("store");
     // The model was loaded before this: an engine that fails later fails requests, each with a
     // clear answer, and contexts go on being served.
     scope.health.register("model").set(true);
-    let probe = probe(
-        store.clone(),
-        scope.health.register("store"),
-        scope.shutdown.clone(),
-    );
-    let probe = tokio::spawn(probe);
-    let generator = Generator::new(config.clone(), store, model).map_err(RunError::other)?;
-    let spec = StageSpec::new(names::GENERATOR, stream::GENERATE)
-        .with_dead_event(foil_store::events::dead);
-    let result = run_stage(Arc::new(generator), spec, config.worker.clone(), service).await;
-    probe.abort();
-    result
+    let stage = Generator::new(config.clone(), store.clone(), model).map_err(RunError::other)?;
+    let spec = StageSpec::new(stages::GENERATOR, stream::GENERATE).with_dead_event(events::dead);
+    tokio::select! {
+        result = run_stage(Arc::new(stage), spec, config.worker.clone(), service) => result,
+        never = qdrant.follow(|| store.ready()) => match never {},
+    }
 }
 
 /// The whole service: connects the store and loads the model first.
@@ -69,24 +58,4 @@ pub async fn main_run(config: Config, service: Service) -> Result<(), RunError> 
     let store = store.map_err(RunError::other)?;
     let model = foil_llm::load(&config.llm).await.map_err(RunError::other)?;
     run(&config.generator, store, model, &service).await
-}
-
-async fn probe(store: Store, check: HealthCheck, shutdown: Shutdown) {
-    let mut up = None;
-    loop {
-        let now = store.ready().await;
-        if up != Some(now.is_ok()) {
-            match &now {
-                Ok(()) => tracing::info!("the store answers"),
-                Err(error) => tracing::warn!(%error, "the store is not ready"),
-            }
-        }
-        up = Some(now.is_ok());
-        check.set(now.is_ok());
-        let pause = if now.is_ok() { PROBE } else { PROBE_DOWN };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shutdown.cancelled() => return,
-        }
-    }
 }

@@ -5,23 +5,29 @@
 //! OpenAI's chat completions). One contract suite in `tests/` runs against all of them.
 //!
 //! [`prompt`] builds what goes in: versioned prompt files, neutralised user text, and trimming to
-//! the model's context that counts tokens.
+//! the model's context that counts tokens. [`ask`] asks until an answer holds, [`statement`] checks a
+//! sentence about an author, [`health`] knows whether the model answers.
 
+pub mod ask;
 pub mod bench;
 pub mod chat;
 pub mod config;
+pub mod health;
 pub mod llama_cpp;
 #[cfg(feature = "mistralrs")]
 pub mod mistral;
 pub mod openai;
 pub mod prompt;
 mod relay;
+pub mod statement;
 #[cfg(feature = "stub")]
 pub mod stub;
 mod trace;
 
+pub use ask::{Answer, Asker, BuildError};
 pub use chat::{
     ChatEvent, ChatRequest, ChatStream, Completion, EngineError, Finish, LanguageModel, Message,
     ModelInfo, Role, Usage, collect,
 };
 pub use config::{EngineConfig, EngineKind, load};
+pub use health::ModelHealth;

@@ -68,7 +68,8 @@ pub struct ProfilerConfig {
     /// How long a profile waits each time while comparisons of the user's records are under way.
     #[serde(with = "humantime_serde")]
     pub debounce: Duration,
-    /// How long it waits for them at most, from the oldest that no profile has waited for yet.
+    /// How long it waits for them at most, from the oldest or from the last profile. While comparisons
+    /// follow each other a user gets one profile in this time.
     #[serde(with = "humantime_serde")]
     pub max_wait: Duration,
     /// How long an input rests after the model failed. Nothing is pulled until a probe succeeds; this

@@ -87,8 +87,9 @@ pub fn mean_evidence(records: &[Record]) -> Vec<v1::Evidence> {
 }
 
 /// How much longer the profile should wait for comparisons that are under way, milliseconds; none
-/// when there are none, or the oldest has been waited for. A comparison that was given up leaves
-/// its mark for good: marks from before the last profile (`profiled_at_ms`) are not waited for.
+/// when there are none, or they have been waited for. So while comparisons follow each other there is
+/// one profile each `max_wait_ms`, not one for each of them; and a comparison that was given up,
+/// which leaves its mark for good, delays no profile by more than that.
 pub fn waiting_for(
     records: &[Record],
     profiled_at_ms: i64,
@@ -96,9 +97,9 @@ pub fn waiting_for(
     max_wait_ms: i64,
 ) -> Option<i64> {
     let marks = records.iter().filter(|r| r.due.is_some());
-    let marks = marks.map(|record| record.due_at_ms);
-    let oldest = marks.filter(|at| *at > profiled_at_ms).min()?;
-    let left = oldest.saturating_add(max_wait_ms).saturating_sub(now_ms);
+    let oldest = marks.map(|record| record.due_at_ms).min()?;
+    let since = oldest.max(profiled_at_ms);
+    let left = since.saturating_add(max_wait_ms).saturating_sub(now_ms);
     (left > 0).then_some(left)
 }
 

@@ -5,24 +5,19 @@
 //! version by compare-and-swap. Inputs that did not change cost no call of the model.
 
 pub mod config;
-mod flights;
 pub mod gather;
-mod outage;
 pub mod stage;
 pub mod summary;
 
 use std::sync::Arc;
 
-use foil_llm::LanguageModel;
+use foil_llm::{Asker, LanguageModel, ModelHealth};
 use foil_proto::names::{stage as stages, stream};
 use foil_runtime::{RunError, Service, StageSpec, run_stage};
 use foil_store::{Store, events};
-use tokio::task::JoinSet;
 
 pub use config::{Config, ProfilerConfig};
 pub use stage::Profiler;
-
-use outage::{ModelHealth, watch_store};
 
 /// Runs the stage until the shutdown, on a store and a model that others may use too.
 ///
@@ -34,20 +29,22 @@ pub async fn run(
     model: Arc<dyn LanguageModel>,
     service: &Service,
 ) -> Result<(), RunError> {
-    let service = service.stage(stages::PROFILER);
-    let health = ModelHealth::new(service.health.register("model"));
-    // They end with this function.
-    let mut watches = JoinSet::new();
-    let check = service.health.register("store");
-    watches.spawn(watch_store(store.clone(), check, service.shutdown.clone()));
-    watches.spawn(
-        health
-            .clone()
-            .watch(model.clone(), service.shutdown.clone()),
-    );
-    let stage = Profiler::new(config, store, model, health).map_err(RunError::other)?;
+    let scope = service.stage(stages::PROFILER);
+    let qdrant = scope.health.register("store");
+    let health = ModelHealth::new(scope.health.register("model"));
+    let asker = Asker {
+        model: Arc::clone(&model),
+        health: health.clone(),
+        temperature: config.temperature,
+        outage_delay: config.outage_delay,
+    };
+    let stage = Profiler::new(config, store.clone(), asker).map_err(RunError::other)?;
     let spec = StageSpec::new(stages::PROFILER, stream::PROFILE).with_dead_event(events::dead);
-    run_stage(Arc::new(stage), spec, config.worker.clone(), &service).await
+    tokio::select! {
+        result = run_stage(Arc::new(stage), spec, config.worker.clone(), service) => result,
+        never = qdrant.follow(|| store.ready()) => match never {},
+        never = health.watch(&*model) => match never {},
+    }
 }
 
 /// The whole of `foil-profiler`: connects the store, loads the model, runs the stage.

@@ -1,26 +1,19 @@
 //! From a token to a stored profile. The only file that sees wire and domain types together.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use foil_llm::ask::model_name;
 use foil_llm::prompt::{PromptError, PromptFile};
-use foil_llm::{ChatRequest, Completion, EngineError, LanguageModel, collect};
+use foil_llm::{Answer, Asker};
 use foil_proto::names::subject;
 use foil_proto::{check, v1};
-use foil_runtime::{BoxError, Classify as _, Context, Emit, Outcome, Reason, Stage, StageError};
+use foil_runtime::{Classify as _, Context, Emit, KeyedMutex, Outcome, Reason, Stage, StageError};
 use foil_store::{ProfileSlot, Record, Store, StoreError, Written, events};
 
 use crate::config::ProfilerConfig;
-use crate::flights::Flights;
 use crate::gather;
-use crate::outage::ModelHealth;
-use crate::summary::{self, BuildError, History};
+use crate::summary::{self, History};
 
-/// Tries with one input before it is given back.
-const TRIES: u64 = 2;
-/// The second try's temperature, at least: the first one's answer would only come again.
-const WARM: f32 = 0.7;
-const BUSY_DELAY: Duration = Duration::from_secs(3);
 /// Another version came in between: look again soon.
 const STALE_DELAY: Duration = Duration::from_secs(1);
 
@@ -28,17 +21,10 @@ const STALE_DELAY: Duration = Duration::from_secs(1);
 pub struct Profiler {
     config: ProfilerConfig,
     store: Store,
-    model: Arc<dyn LanguageModel>,
-    health: ModelHealth,
+    asker: Asker,
     prompt: PromptFile,
-    flights: Flights,
-}
-
-/// What a model's answers gave.
-struct Summed {
-    summary: String,
-    prompt_tokens: u32,
-    completion_tokens: u32,
+    /// Of one user, by tenant and user, one profile is made at a time.
+    turns: KeyedMutex<(String, String)>,
 }
 
 impl Stage for Profiler {
@@ -48,7 +34,7 @@ impl Stage for Profiler {
         check::keys(&work.tenant, Some(&work.user), None).reject(Reason::Invalid)?;
         let (tenant, user) = (work.tenant.as_str(), work.user.as_str());
         let key = (tenant.to_owned(), user.to_owned());
-        let _turn = self.flights.board(&key).await;
+        let _turn = self.turns.lock(&key).await;
         // Before the records: an erasure in between then refuses the write.
         let slot = self.store.profile_slot(tenant, user).await.or_stage()?;
         let records = self.store.user_records(tenant, user, self.config.records);
@@ -68,7 +54,7 @@ impl Stage for Profiler {
             return Ok(Outcome::Skip("fresh"));
         }
         let evidence = gather::mean_evidence(&records);
-        let summed = self.summarise(tenant, &records, &evidence, cx).await?;
+        let summed = self.summarise(&records, &evidence, cx).await?;
         let profile = self.profile(&work, &slot, &records, evidence, (summed, fingerprint));
         let written = self.store.put_profile(&profile, slot.kv_revision).await;
         match written.or_stage()? {
@@ -87,16 +73,14 @@ impl Profiler {
     pub(crate) fn new(
         config: &ProfilerConfig,
         store: Store,
-        model: Arc<dyn LanguageModel>,
-        health: ModelHealth,
+        asker: Asker,
     ) -> Result<Self, PromptError> {
         Ok(Self {
             config: config.clone(),
             store,
-            model,
-            health,
+            asker,
             prompt: PromptFile::parse(include_str!("../prompts/profile.v1.md"))?,
-            flights: Flights::default(),
+            turns: KeyedMutex::default(),
         })
     }
 
@@ -118,7 +102,7 @@ impl Profiler {
             self.config.max_tokens,
         );
         let limits = format!("{limits:?}");
-        let model = model_name(&*self.model);
+        let model = model_name(&*self.asker.model);
         gather::fingerprint(records, &[&model, self.prompt.version(), &limits])
     }
 
@@ -128,12 +112,12 @@ impl Profiler {
         slot: &ProfileSlot,
         records: &[Record],
         evidence: Vec<v1::Evidence>,
-        (summed, fingerprint): (Summed, String),
+        (summed, fingerprint): (Answer<String>, String),
     ) -> v1::Profile {
         let updated_at_ms = records.iter().map(|record| record.updated_at_ms).max();
         let provenance = v1::ProfileProvenance {
             sources: gather::sources(records),
-            model: model_name(&*self.model),
+            model: model_name(&*self.asker.model),
             prompt_version: self.prompt.version().to_owned(),
             created_at_ms: now_ms(),
             updated_at_ms: updated_at_ms.unwrap_or(0),
@@ -145,118 +129,25 @@ impl Profiler {
             tenant: work.tenant.clone(),
             user: work.user.clone(),
             version: slot.current.as_ref().map_or(0, |p| p.version) + 1,
-            summary: summed.summary,
+            summary: summed.value,
             strategy: gather::strategy(records).to_owned(),
             evidence,
             provenance: Some(provenance),
         }
     }
 
-    /// Asks the model until its answer holds.
     async fn summarise(
         &self,
-        tenant: &str,
         records: &[Record],
         evidence: &[v1::Evidence],
         cx: &Context,
-    ) -> Result<Summed, StageError> {
-        let compared = records.iter().filter(|r| r.difference.is_some());
-        let items = compared.take(self.config.differences);
-        let items: Vec<&str> = items.map(|record| record.key.item.as_str()).collect();
-        let items = self.store.items(tenant, &items).await.or_stage()?;
-        let history = History {
-            records,
-            items: &items,
-            evidence,
-        };
-        let (mut prompt_tokens, mut completion_tokens) = (0, 0);
-        let mut problem = None;
-        for attempt in 0..TRIES {
-            let completion = self.ask(&history, cx.delivered, attempt).await?;
-            prompt_tokens += completion.usage.prompt_tokens;
-            completion_tokens += completion.usage.completion_tokens;
-            match summary::check(&completion) {
-                Ok(summary) => {
-                    return Ok(Summed {
-                        summary,
-                        prompt_tokens,
-                        completion_tokens,
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, attempt, "the model's answer cannot be used");
-                    problem = Some(error);
-                }
-            }
-        }
-        let problem = problem.map_or_else(|| "no answer".into(), BoxError::from);
-        if cx.last_attempt {
-            Err(problem).reject(Reason::BadOutput)
-        } else {
-            Err(problem).retry()
-        }
-    }
-
-    /// One answer. A prompt that the engine finds too long after all is trimmed once more.
-    async fn ask(
-        &self,
-        history: &History<'_>,
-        delivered: u64,
-        attempt: u64,
-    ) -> Result<Completion, StageError> {
-        let mut result = Err(EngineError::Invalid("no prompt was tried".to_owned()));
-        for share in [1.0, 0.6] {
-            let request = history.request(&self.prompt, &self.config, &*self.model, share);
-            let mut request = request.map_err(|error| self.build_error(error))?;
-            request.seed = (delivered << 8) + attempt;
-            let first = delivered == 1 && attempt == 0;
-            let temperature = self.config.temperature;
-            request.temperature = if first {
-                temperature
-            } else {
-                temperature.max(WARM)
-            };
-            result = self.answer(request).await;
-            if !matches!(result, Err(EngineError::PromptTooLong { .. })) {
-                break;
-            }
-        }
-        result.map_err(|error| self.engine_error(error))
-    }
-
-    async fn answer(&self, request: ChatRequest) -> Result<Completion, EngineError> {
-        collect(self.model.chat(request).await?).await
-    }
-
-    fn engine_error(&self, error: EngineError) -> StageError {
-        self.health.note(&error);
-        match error {
-            EngineError::Busy { .. } => StageError::Retry {
-                after: Some(BUSY_DELAY),
-                cause: error.into(),
-            },
-            EngineError::Load { .. } => StageError::Fatal {
-                cause: error.into(),
-            },
-            _ if error.is_transient() => StageError::Retry {
-                after: Some(self.config.outage_delay),
-                cause: error.into(),
-            },
-            _ => StageError::Reject {
-                reason: Reason::Invalid,
-                cause: error.into(),
-            },
-        }
-    }
-
-    fn build_error(&self, error: BuildError) -> StageError {
-        match error {
-            BuildError::Engine(error) => self.engine_error(error),
-            // The prompt is a part of the program.
-            BuildError::Prompt(error) => StageError::Fatal {
-                cause: error.into(),
-            },
-        }
+    ) -> Result<Answer<String>, StageError> {
+        let history = History { records, evidence };
+        let criteria = history.criteria(&self.config);
+        let request =
+            |share| history.request(&self.prompt, &self.config, &*self.asker.model, share);
+        let check = |answer: &_| summary::check(answer, &criteria);
+        self.asker.ask(cx, request, check).await
     }
 }
 
@@ -283,11 +174,6 @@ fn updated(profile: &v1::Profile) -> Emit {
 
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
-}
-
-fn model_name(model: &dyn LanguageModel) -> String {
-    let info = model.info();
-    format!("{}/{}", info.provider, info.model)
 }
 
 /// The store's usual verdicts.

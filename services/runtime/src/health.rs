@@ -5,9 +5,21 @@
 //! come whose success could tell.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+
+/// Between two probes of what answers.
+const PERIOD: Duration = Duration::from_secs(5);
+/// At least, from one probe to the next, however many attempts fail.
+const SPACING: Duration = Duration::from_millis(200);
+/// After the first probe without an answer; doubled with each further one.
+pub const PAUSE_FIRST: Duration = Duration::from_millis(500);
+/// Longest between two probes of what does not answer.
+pub const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// The checks of a process; clones share them.
 #[derive(Clone, Debug)]
@@ -21,6 +33,7 @@ pub struct Health {
 struct Shared {
     checks: Mutex<BTreeMap<String, Check>>,
     changed: watch::Sender<()>,
+    suspected: watch::Sender<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +63,7 @@ impl Health {
             shared: Arc::new(Shared {
                 checks: Mutex::new(BTreeMap::new()),
                 changed: watch::Sender::new(()),
+                suspected: watch::Sender::new(()),
             }),
         }
     }
@@ -105,6 +119,12 @@ impl Health {
             .map(|(name, _)| name.clone())
     }
 
+    /// An attempt failed, maybe for want of something: whoever follows a check looks now, before the
+    /// input comes again.
+    pub(crate) fn suspect(&self) {
+        self.shared.suspected.send_replace(());
+    }
+
     /// Told of every change.
     pub fn watch(&self) -> watch::Receiver<()> {
         self.shared.changed.subscribe()
@@ -122,6 +142,47 @@ impl HealthCheck {
             check.up = up;
             drop(checks);
             self.shared.changed.send_replace(());
+        }
+    }
+
+    /// Keeps it in step with what `probe` finds, for ever: the probe's errors must hold no payload.
+    /// It probes from time to time, and at once when a stage's attempt failed.
+    pub async fn follow<E, F>(&self, probe: impl Fn() -> F) -> Infallible
+    where
+        E: Display,
+        F: Future<Output = Result<(), E>>,
+    {
+        let mut pause = PAUSE_FIRST;
+        let mut down = false;
+        let mut suspected = self.shared.suspected.subscribe();
+        loop {
+            suspected.mark_unchanged();
+            let result = probe().await;
+            self.set(result.is_ok());
+            let wait = match result {
+                Ok(()) => {
+                    if down {
+                        tracing::info!(check = self.name, "it answers again");
+                    }
+                    (down, pause) = (false, PAUSE_FIRST);
+                    PERIOD
+                }
+                Err(error) => {
+                    if !down {
+                        tracing::warn!(check = self.name, %error, "it does not answer");
+                    }
+                    down = true;
+                    let wait = pause;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                    wait
+                }
+            };
+            tokio::time::sleep(SPACING).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait.saturating_sub(SPACING)) => {}
+                // The sender lives in `self`.
+                _ = suspected.changed(), if !down => {}
+            }
         }
     }
 

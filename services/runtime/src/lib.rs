@@ -24,6 +24,7 @@ pub mod error;
 mod excused;
 pub mod health;
 mod heartbeat;
+mod keyed;
 pub mod metrics;
 pub mod nats;
 mod process;
@@ -45,6 +46,7 @@ pub use config::{
 pub use dead_letter::DeadLetter;
 pub use error::{BoxError, Classify, Reason, StageError};
 pub use health::{Health, HealthCheck};
+pub use keyed::KeyedMutex;
 pub use service::{RunError, Service, install_tls_provider, key_and_value, main_with};
 pub use shutdown::Shutdown;
 pub use stage::{Context, Emit, Outcome, Schedule, Stage};

@@ -14,23 +14,24 @@ fn evidence(feature: &str, value: f64, peers_mean: f64, z_score: f64) -> v1::Evi
 fn a_criterion_gets_its_own_facts_the_strongest_first() {
     let criteria = ExtractorConfig::default().criteria;
     let all = [
-        evidence("rating", 4.0, 4.0, 0.1),
-        evidence("words_per_sentence", 31.04, 14.2, 2.0),
+        evidence("rating", 4.0, 4.0, 0.7),
+        evidence("words_per_sentence", 31.04, 14.2, 1.2),
         evidence("reading_ease", 40.0, 70.0, -2.5),
         evidence("letters_per_word", 4.0, 4.4, -0.2),
         evidence("sentiment", 0.8, 0.25, 0.9),
+        evidence("words", 90.0, 80.0, -0.9),
     ];
-    let expected = [
-        "lower reading ease (Flesch) than others (40.0, theirs 70.0)",
-        "higher words per sentence than others (31.0, theirs 14.2)",
-    ];
-    assert_eq!(facts(&criteria[0], &all, 2), expected);
-    let expected = [
-        "higher positive sentiment than others (0.80, theirs 0.25)",
-        "the same rating as others (4.0)",
-    ];
-    assert_eq!(facts(&criteria[1], &all, 2), expected);
-    assert!(facts(&criteria[2], &all, 2).is_empty());
+    let expected = "is far harder to read and writes longer sentences than others";
+    assert_eq!(fact(&criteria[0], &all, 2), expected);
+    assert_eq!(
+        fact(&criteria[0], &all, 1),
+        "is far harder to read than others"
+    );
+    // The rating is the peers' own: it does not stand out.
+    let expected = "has a more positive tone than others";
+    assert_eq!(fact(&criteria[1], &all, 2), expected);
+    // Longer than the representatives, shorter than most: neither is said.
+    assert_eq!(fact(&criteria[2], &all, 2), "is like the others");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_whole_block() {
         "<profile>\n\
          Writes in short, dry sentences.\n\
          Measured against other people who wrote about the same things:\n\
-         - much shorter sentences (6.50 words a sentence; average 14)\n\
+         - writes far shorter sentences (6.50 words a sentence; average 14)\n\
          </profile>\n\n\
          <differences item=\"1\">\n\
          How this person's text on The kettle differs from what others wrote about it:\n\

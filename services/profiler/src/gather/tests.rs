@@ -93,16 +93,16 @@ fn evidence_is_averaged_where_it_was_found() {
 }
 
 #[test]
-fn a_profile_waits_for_fresh_marks_and_never_for_old_ones() {
+fn a_profile_waits_for_marks_but_never_longer_than_allowed() {
     let max = 60_000;
     assert_eq!(waiting_for(&[record("a")], 0, 100_000, max), None);
     // The oldest decides.
     let records = [due("a", 90_000), due("b", 95_000)];
     assert_eq!(waiting_for(&records, 0, 100_000, max), Some(50_000));
     assert_eq!(waiting_for(&records, 0, 150_000, max), None);
-    // The last profile waited for the first of them already.
-    assert_eq!(waiting_for(&records, 92_000, 100_000, max), Some(55_000));
-    assert_eq!(waiting_for(&records, 99_000, 100_000, max), None);
+    // The last profile came in between: the next one is that much later.
+    assert_eq!(waiting_for(&records, 92_000, 100_000, max), Some(52_000));
+    assert_eq!(waiting_for(&records, 92_000, 152_000, max), None);
 }
 
 #[test]

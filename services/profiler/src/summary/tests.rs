@@ -10,52 +10,55 @@ fn answer(text: &str, finish: Finish) -> Completion {
     }
 }
 
+fn criteria() -> Vec<String> {
+    ["writing", "tone"].map(str::to_owned).into()
+}
+
+fn of(writing: &str, tone: &str) -> Completion {
+    let text = json!({ "tone": tone, "writing": writing }).to_string();
+    answer(&text, Finish::Stop)
+}
+
 #[test]
-fn a_summary_keeps_at_most_four_whole_sentences() {
-    let text = "The author is terse. They count\n coins! Do they smile? Never. They go on. And";
-    let summary = check(&answer(text, Finish::Length)).unwrap();
+fn a_summary_is_its_statements_in_order_each_once() {
+    let summary = check(
+        &of("The author is\n terse.", "The author is dry."),
+        &criteria(),
+    );
     assert_eq!(
-        summary,
-        "The author is terse. They count coins! Do they smile? Never."
+        summary.as_deref(),
+        Ok("The author is terse. The author is dry.")
+    );
+    let summary = check(&of("The author is dry.", "The author is dry."), &criteria());
+    assert_eq!(summary.as_deref(), Ok("The author is dry."));
+}
+
+#[test]
+fn what_does_not_hold_is_refused_and_named() {
+    let fault = |answer: &Completion| check(answer, &criteria()).expect_err("a fault");
+    let whole = of("The author is terse.", "The author is dry.");
+    assert_eq!(
+        fault(&answer(&whole.text, Finish::Length)),
+        BadSummary::Unfinished
+    );
+    assert_eq!(
+        fault(&answer("The author.", Finish::Stop)),
+        BadSummary::Malformed
+    );
+    let half = answer("{\"writing\": \"The author is terse.\"}", Finish::Stop);
+    assert_eq!(fault(&half).to_string(), "summary: tone: is missing");
+    let blank = fault(&of(" \n ", "The author is dry."));
+    assert_eq!(blank.to_string(), "summary: writing: statement is blank");
+    let circles = "The author likes the sea and ".repeat(4);
+    let circles = fault(&of("The author is terse.", &circles));
+    assert_eq!(
+        circles.to_string(),
+        "summary: tone: statement repeats itself"
     );
 }
 
 #[test]
-fn a_half_sentence_at_the_end_goes() {
-    let text = "The author writes in short sentences. The author often comp";
-    for finish in [Finish::Length, Finish::Stop] {
-        let summary = check(&answer(text, finish)).unwrap();
-        assert_eq!(summary, "The author writes in short sentences.");
-    }
-}
-
-#[test]
-fn one_sentence_without_a_full_stop_is_a_summary_if_the_model_ended_it() {
-    let text = "The author writes in short sentences";
-    assert_eq!(check(&answer(text, Finish::Stop)).unwrap(), text);
-    let fault = check(&answer(text, Finish::Length)).unwrap_err();
-    assert_eq!(fault, BadSummary::Unfinished);
-}
-
-#[test]
-fn blank_and_looping_answers_are_refused() {
-    for text in [
-        "",
-        " \n\t ",
-        "...",
-        "Yes.",
-        "Fine. And so they went on and on",
-    ] {
-        let fault = check(&answer(text, Finish::Stop)).unwrap_err();
-        assert_eq!(fault, BadSummary::Blank, "{text:?}");
-    }
-    let text = "The author likes the sea. ".repeat(4);
-    let fault = check(&answer(&text, Finish::Stop)).unwrap_err();
-    assert_eq!(fault, BadSummary::Loop);
-}
-
-#[test]
-fn the_strongest_facts_come_first() {
+fn the_strongest_facts_come_first_and_weak_ones_not_at_all() {
     let evidence = |feature: &str, z_score: f64| v1::Evidence {
         feature: feature.to_owned(),
         value: 7.1,
@@ -65,12 +68,14 @@ fn the_strongest_facts_come_first() {
     };
     let all = [
         evidence("words", 0.2),
-        evidence("words_per_sentence", -2.0),
         evidence("capitals", 1.0),
+        evidence("words_per_sentence", -2.0),
+        evidence("rating", 0.6),
     ];
     let expected = [
-        "words per sentence: 7.1, others 14.2 (lower)",
-        "capitals: 7.1, others 14.2 (lower)",
+        "writes far shorter sentences",
+        "uses more words in capitals",
     ];
     assert_eq!(facts(&all, 2), expected);
+    assert_eq!(facts(&all[..1], 2), [""; 0]);
 }

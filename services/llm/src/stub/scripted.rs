@@ -1,14 +1,15 @@
-//! A port of a model that answers by a script, where a test needs answers that no server would give.
+//! A fake model that answers by a script, where a test needs answers that no server would give.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use foil_llm::{
+use crate::{
     ChatEvent, ChatRequest, ChatStream, EngineError, Finish, LanguageModel, ModelInfo, Usage,
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 
+/// Answers by its script and keeps what it was asked. Words stand for tokens.
 pub struct Scripted {
     info: ModelInfo,
     script: Mutex<VecDeque<String>>,
@@ -17,6 +18,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
+    /// The same answer for ever.
     pub fn always(text: String) -> Arc<Self> {
         Self::then(Vec::new(), text)
     }
@@ -35,10 +37,12 @@ impl Scripted {
         })
     }
 
+    /// Requests so far.
     pub fn calls(&self) -> usize {
         self.requests().len()
     }
 
+    /// Every request so far, in order.
     pub fn requests(&self) -> Vec<ChatRequest> {
         self.requests.lock().expect("no panic before").clone()
     }
