@@ -20,7 +20,7 @@ use crate::error::{BoxError, Reason, StageError};
 use crate::excused::Excused;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::StageMetrics;
-use crate::publish::{PublishFault, pass_trace_on, prepare, prepare_one, store_all};
+use crate::publish::{PublishFault, pass_trace_on, prepare, prepare_one, store, store_all};
 use crate::settle::{Attempt, Settlement, settle};
 use crate::shutdown::Shutdown;
 use crate::stage::{Context, Outcome, Stage};
@@ -279,7 +279,7 @@ impl<S: Stage> Desk<S> {
                     self.confirm(delivery, term.into()).await;
                 }
                 Err(fault) => {
-                    tracing::warn!(outcome, error, %fault, "no dead-letter copy: given back");
+                    tracing::warn!(outcome, error, %fault, "no dead letter: given back");
                     self.nak(delivery, policy.backoff(delivery.delivered, jitter))
                         .await;
                 }
@@ -313,19 +313,36 @@ impl<S: Stage> Desk<S> {
             headers: delivery.headers.clone(),
             payload: delivery.payload.clone(),
         };
-        let mut outgoing = vec![letter.outgoing()];
-        if let Some(emit) = self.spec.dead_event.and_then(|event| event(&letter)) {
-            let id = format!("dead-event.{}.{}", letter.stream, letter.stream_sequence);
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            let now_ms = now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
-            outgoing.push(prepare_one(emit, id, now_ms, &delivery.headers)?);
-        }
-        let copy = &mut outgoing[0].headers;
-        if copy.get(header::TRACEPARENT).is_none() {
-            pass_trace_on(&delivery.headers, copy);
+        let mut copy = letter.outgoing();
+        if copy.headers.get(header::TRACEPARENT).is_none() {
+            pass_trace_on(&delivery.headers, &mut copy.headers);
         }
         // No patience: the input is kept by its stream, and there is a next delivery.
-        Ok(store_all(&self.jetstream, &outgoing, Duration::ZERO).await?)
+        let sequence = store(&self.jetstream, &copy).await?;
+        self.tell(&letter, sequence).await
+    }
+
+    /// Publishes the event behind a dead letter, whose copy is stored as `sequence`.
+    async fn tell(&self, letter: &DeadLetter, sequence: u64) -> Result<(), BoxError> {
+        let event = self.spec.dead_event;
+        let Some(emit) = event.and_then(|event| event(letter, sequence)) else {
+            return Ok(());
+        };
+        let id = format!("dead-event.{}.{}", letter.stream, letter.stream_sequence);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now_ms = now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        let told = match prepare_one(emit, id, now_ms, &letter.headers) {
+            Ok(event) => store(&self.jetstream, &event).await,
+            Err(problem) => Err(PublishFault::Unpublishable { index: 0, problem }),
+        };
+        match told {
+            // It never will be, and its input must not come again for ever: the copy is stored.
+            Err(fault @ PublishFault::Unpublishable { .. }) => {
+                tracing::error!(%fault, sequence, "no event tells of a dead letter");
+                Ok(())
+            }
+            told => Ok(told.map(drop)?),
+        }
     }
 
     async fn nak(&self, delivery: &Delivery, delay: Duration) {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use async_nats::jetstream::context::{Context as JetStream, PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{
+    Context as JetStream, PublishAckFuture, PublishError, PublishErrorKind,
+};
 use async_nats::jetstream::{ErrorCode, message::PublishMessage};
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
@@ -73,14 +75,8 @@ async fn store_from(
         let mut unacked = Vec::new();
         let mut refused = None;
         for message in outgoing[first..].iter().take(UNACKED_MAX) {
-            let publish = PublishMessage::build()
-                .headers(message.headers.clone())
-                .payload(message.payload.clone());
             // One by one: what is sent at once overtakes itself in a full buffer.
-            match jetstream
-                .send_publish(message.subject.clone(), publish)
-                .await
-            {
+            match send(jetstream, message).await {
                 Ok(ack) => unacked.push(ack),
                 Err(error) => {
                     refused = Some(error);
@@ -98,6 +94,25 @@ async fn store_from(
         }
     }
     Ok(())
+}
+
+/// Stores one message, without patience, and gives its sequence in its stream: the first one's where
+/// it is a duplicate.
+pub(crate) async fn store(jetstream: &JetStream, message: &Outgoing) -> Result<u64, PublishFault> {
+    let ack = send(jetstream, message)
+        .await
+        .map_err(|error| fault(0, &error))?;
+    let stored = ack.await.map_err(|error| fault(0, &error))?;
+    Ok(stored.sequence)
+}
+
+async fn send(jetstream: &JetStream, message: &Outgoing) -> Result<PublishAckFuture, PublishError> {
+    let publish = PublishMessage::build()
+        .headers(message.headers.clone())
+        .payload(message.payload.clone());
+    jetstream
+        .send_publish(message.subject.clone(), publish)
+        .await
 }
 
 fn fault(index: usize, error: &PublishError) -> PublishFault {

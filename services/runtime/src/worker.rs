@@ -38,8 +38,9 @@ pub struct StageSpec {
     pub stream: &'static str,
     /// Durable consumer, made by `foil provision`.
     pub consumer: &'static str,
-    /// An event to publish behind a dead letter.
-    pub dead_event: Option<fn(&DeadLetter) -> Option<Emit>>,
+    /// Makes an event to publish behind a dead letter, of the letter and the sequence of its stored
+    /// copy in FOIL_DEAD.
+    pub dead_event: Option<fn(&DeadLetter, u64) -> Option<Emit>>,
 }
 
 impl StageSpec {
@@ -55,7 +56,7 @@ impl StageSpec {
 
     /// The same with an event behind every dead letter.
     #[must_use]
-    pub fn with_dead_event(mut self, event: fn(&DeadLetter) -> Option<Emit>) -> Self {
+    pub fn with_dead_event(mut self, event: fn(&DeadLetter, u64) -> Option<Emit>) -> Self {
         self.dead_event = Some(event);
         self
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
+use async_nats::jetstream::stream::Config;
 use foil_proto::names::header as h;
 use foil_runtime::{Classify, DeadLetter, Emit, Outcome, Reason, RunError, StageError};
 use futures::StreamExt;
@@ -279,24 +280,81 @@ async fn nothing_is_terminated_without_a_copy() {
 
 #[tokio::test]
 async fn a_dead_letter_may_be_told_as_an_event() {
-    fn event(letter: &DeadLetter) -> Option<Emit> {
-        let subject = format!("foil.v1.event.dead.{}.u", letter.tenant);
-        Some(Emit::new(subject, &note(letter.reason.as_str())))
-    }
     let world = World::new().await;
+    // So that the copy's place is not the input's.
+    let earlier = world.jetstream.publish(LETTER, "earlier".into()).await;
+    earlier.expect("sent").await.expect("stored");
     let stage = stage(async |_, _, _| Err::<Outcome, _>("no").reject(Reason::Invalid));
-    let running = support::run_in(
-        &world.service,
-        &stage,
-        spec().with_dead_event(event),
-        config(),
-    );
+    let spec = spec().with_dead_event(event);
+    let running = support::run_in(&world.service, &stage, spec, config());
     world.send("a").await;
     until("the input is gone", async || world.count(IN).await == 0).await;
     let stored = world.messages(DEAD).await;
-    assert_eq!(stored.len(), 2);
-    assert_eq!(stored[1].subject.as_str(), "foil.v1.event.dead.acme.u");
-    assert_eq!(support::text_of(&stored[1].payload), "invalid");
-    assert_eq!(header(&stored[1], h::MESSAGE_ID), "dead-event.IN.1");
+    assert_eq!(stored.len(), 3);
+    assert_eq!(stored[1].subject.as_str(), LETTER);
+    assert_eq!(stored[2].subject.as_str(), "foil.v1.event.dead.acme.u");
+    assert_eq!(support::text_of(&stored[2].payload), "invalid, copy 2");
+    assert_eq!(header(&stored[2], h::MESSAGE_ID), "dead-event.IN.1");
+    world.stop(running).await.expect("a clean end");
+}
+
+const LETTER: &str = "foil.v1.dead.tester.acme";
+
+fn event(letter: &DeadLetter, sequence: u64) -> Option<Emit> {
+    let subject = format!("foil.v1.event.dead.{}.u", letter.tenant);
+    let text = format!("{}, copy {sequence}", letter.reason.as_str());
+    Some(Emit::new(subject, &note(&text)))
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_stored_now_keeps_the_input_and_costs_no_second_copy() {
+    let world = World::new().await;
+    let copies = Config {
+        name: DEAD.to_owned(),
+        subjects: vec!["foil.v1.dead.>".to_owned()],
+        ..Config::default()
+    };
+    world
+        .jetstream
+        .update_stream(&copies)
+        .await
+        .expect("updated");
+    let stage = stage(async |_, _, _| Err::<Outcome, _>("no").reject(Reason::Invalid));
+    let spec = spec().with_dead_event(event);
+    let running = support::run_in(&world.service, &stage, spec, config());
+    world.send("a").await;
+    until("several attempts were made", async || {
+        world.consumer_info().await.delivered.consumer_sequence >= 3
+    })
+    .await;
+    assert_eq!((world.count(IN).await, world.count(DEAD).await), (1, 1));
+    let told = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["foil.v1.event.>".to_owned()],
+        ..Config::default()
+    };
+    world.stream(told).await;
+    until("the input is gone", async || world.count(IN).await == 0).await;
+    assert_eq!(world.count(DEAD).await, 1);
+    let events = world.texts("EVENTS").await;
+    assert_eq!(events.len(), 1);
+    assert!(events[0].ends_with("copy 1"), "{events:?}");
+    world.stop(running).await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn an_event_that_never_can_be_published_does_not_hold_the_dead_letter() {
+    fn faulty(_: &DeadLetter, _: u64) -> Option<Emit> {
+        Some(Emit::new("no subject".to_owned(), &note("never")))
+    }
+    let world = World::new().await;
+    let stage = stage(async |_, _, _| Err::<Outcome, _>("no").reject(Reason::Invalid));
+    let spec = spec().with_dead_event(faulty);
+    let running = support::run_in(&world.service, &stage, spec, config());
+    world.send("a").await;
+    until("the input is gone", async || world.count(IN).await == 0).await;
+    let dead = world.messages(DEAD).await;
+    assert_eq!((dead.len(), stage.calls()), (1, 1));
+    assert_eq!(dead[0].subject.as_str(), LETTER);
     world.stop(running).await.expect("a clean end");
 }

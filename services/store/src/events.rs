@@ -34,16 +34,17 @@ pub fn user_erased(tenant: &str, user: &str, sequence: u64, erased: &crate::Eras
     emit(event::USER_ERASED, tenant, user, kind)
 }
 
-/// A stage gave an input up; for [`foil_runtime::StageSpec::with_dead_event`]. None when the input's
-/// subject names no tenant: an event without one has no subject to stand under.
-pub fn dead(letter: &DeadLetter) -> Option<Emit> {
+/// A stage gave an input up, and its copy is stored as `sequence` of FOIL_DEAD; for
+/// [`foil_runtime::StageSpec::with_dead_event`]. None when the input's subject names no tenant: an
+/// event without one has no subject to stand under.
+pub fn dead(letter: &DeadLetter, sequence: u64) -> Option<Emit> {
     if letter.tenant.is_empty() {
         return None;
     }
     let kind = Kind::Dead(v1::DeadLettered {
         stage: letter.stage.to_owned(),
         reason: letter.reason.as_str().to_owned(),
-        sequence: 0, // this event is stored together with the copy, whose sequence only the server gives
+        sequence,
     });
     let user = user_of(letter).unwrap_or_default();
     Some(emit(event::DEAD, &letter.tenant, &user, kind))
