@@ -1,11 +1,11 @@
 //! GGUF encoders in this process, by llama.cpp. A thread of its own owns the context and embeds the
-//! texts of all callers in micro-batches.
+//! texts of all callers in micro-batches; after a panic it starts with a new context.
 
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::{Builder, JoinHandle, available_parallelism};
 use std::time::{Duration, Instant};
 
 use foil_llm::EngineError;
@@ -22,10 +22,12 @@ use tokio::sync::oneshot;
 use crate::config::EmbedConfig;
 use crate::embed::{EmbedError, TextEmbedder, normalised};
 
+mod thread;
+
+use thread::{Job, failed};
+
 /// Texts of one micro-batch; each is a sequence of its own.
 const TEXTS_MAX: usize = 64;
-/// How long a batch that is not full waits for more.
-const GATHER: Duration = Duration::from_millis(2);
 /// No vocabulary has tokens of this many bytes on average: what lies behind is cut off anyway, and
 /// tokenizers take more than linear time.
 const BYTES_PER_TOKEN: usize = 32;
@@ -40,11 +42,6 @@ pub struct LlamaEmbedder {
     timeout: Duration,
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
-}
-
-struct Job {
-    tokens: Vec<LlamaToken>,
-    reply: oneshot::Sender<Result<Vec<f32>, EmbedError>>,
 }
 
 /// What a context is made with.
@@ -68,9 +65,10 @@ impl LlamaEmbedder {
         let (jobs, inbox) = sync_channel(config.queue);
         let (ready, made) = sync_channel(1);
         let served = Arc::clone(&weights);
-        let thread = thread::Builder::new()
+        let queue = config.queue;
+        let thread = Builder::new()
             .name("llama-embed".into())
-            .spawn(move || serve(&served, shape, &inbox, &ready))
+            .spawn(move || thread::run(&served, shape, (&inbox, queue), ready))
             .map_err(|error| load_error(path, error))?;
         match made.recv() {
             Ok(Ok(())) => {}
@@ -83,7 +81,7 @@ impl LlamaEmbedder {
             name: name.to_string_lossy().into_owned(),
             dimension: shape.dimension,
             max_tokens: limit as usize,
-            queue: config.queue,
+            queue,
             timeout: config.timeout,
             weights,
             jobs: Some(jobs),
@@ -94,14 +92,17 @@ impl LlamaEmbedder {
     async fn one(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
         let tokens = tokens(&self.weights, text, self.max_tokens);
         let (reply, answer) = oneshot::channel();
-        let gone = || EmbedError::Unavailable("the model's thread ended".into());
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.try_send(Job { tokens, reply })
-            .map_err(|error| match error {
-                TrySendError::Full(_) => EmbedError::Busy { limit: self.queue },
-                TrySendError::Disconnected(_) => gone(),
-            })?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        self.submit(Job::new(tokens, reply))?;
+        // Dropped unanswered: the engine failed under it.
+        answer.await.unwrap_or_else(|_| Err(failed()))
+    }
+
+    fn submit(&self, job: Job) -> Result<(), EmbedError> {
+        let jobs = self.jobs.as_ref().ok_or_else(failed)?;
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => EmbedError::Busy { limit: self.queue },
+            TrySendError::Disconnected(_) => failed(),
+        })
     }
 }
 
@@ -170,7 +171,7 @@ fn open(path: &Path, config: &EmbedConfig) -> Result<(Arc<LlamaModel>, Shape), E
     let params = LlamaModelParams::default();
     let weights = LlamaModel::load_from_file(backend().map_err(engine)?, path, &params)
         .map_err(|error| load_error(path, format!("is truncated or damaged: {error}")))?;
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let cores = || available_parallelism().map_or(1, usize::from);
     let threads = config
         .threads
         .map_or_else(cores, |threads| threads as usize);
@@ -250,60 +251,6 @@ impl Shape {
     }
 }
 
-/// The thread: until every sender is gone.
-fn serve(
-    model: &LlamaModel,
-    shape: Shape,
-    inbox: &Receiver<Job>,
-    ready: &SyncSender<Result<(), String>>,
-) {
-    let mut context = match shape.context(model) {
-        Ok(context) => context,
-        Err(cause) => {
-            let _ = ready.send(Err(cause));
-            return;
-        }
-    };
-    let _ = ready.send(Ok(()));
-    let mut batch = LlamaBatch::new(shape.batch_tokens, 1);
-    let mut left = None;
-    while let Some(first) = left.take().or_else(|| inbox.recv().ok()) {
-        let (jobs, over) = gather(first, inbox, shape.batch_tokens);
-        left = over;
-        let texts: Vec<&Vec<LlamaToken>> = jobs.iter().map(|job| &job.tokens).collect();
-        match shape.compute(&mut context, &mut batch, &texts) {
-            Ok(vectors) => {
-                for (job, vector) in jobs.into_iter().zip(vectors) {
-                    let _ = job.reply.send(vector);
-                }
-            }
-            Err(cause) => {
-                for job in jobs {
-                    let _ = job.reply.send(Err(EmbedError::Unavailable(cause.clone())));
-                }
-            }
-        }
-    }
-}
-
-/// A batch that begins with `first`, and the job that did not fit any more.
-fn gather(first: Job, inbox: &Receiver<Job>, budget: usize) -> (Vec<Job>, Option<Job>) {
-    let until = Instant::now() + GATHER;
-    let mut used = first.tokens.len();
-    let mut jobs = vec![first];
-    while jobs.len() < TEXTS_MAX && used < budget {
-        let wait = until.saturating_duration_since(Instant::now());
-        let Ok(job) = inbox.recv_timeout(wait) else {
-            break;
-        };
-        if job.reply.is_closed() {
-            continue; // nobody waits for it any more
-        }
-        if used + job.tokens.len() > budget {
-            return (jobs, Some(job));
-        }
-        used += job.tokens.len();
-        jobs.push(job);
-    }
-    (jobs, None)
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
