@@ -121,15 +121,17 @@ impl Embedder {
             let active = self.store.are_active(tenant, &[user]).await;
             stored(active)?.contains(user)
         };
-        Ok(wanted.then(|| {
-            let work = v1::ProfileWork {
-                tenant: tenant.to_owned(),
-                user: user.to_owned(),
-            };
-            let at = SystemTime::now() + self.profile_debounce;
-            Emit::new(subject::profile(tenant, user), &work)
-                .scheduled(subject::profile_schedule(tenant, user), at)
-        }))
+        Ok(wanted.then(|| self.profile_token(tenant, user)))
+    }
+
+    fn profile_token(&self, tenant: &str, user: &str) -> Emit {
+        let work = v1::ProfileWork {
+            tenant: tenant.to_owned(),
+            user: user.to_owned(),
+        };
+        let at = SystemTime::now() + self.profile_debounce;
+        Emit::new(subject::profile(tenant, user), &work)
+            .scheduled(subject::profile_schedule(tenant, user), at)
     }
 
     async fn delete(
@@ -147,7 +149,11 @@ impl Embedder {
             return Ok(Outcome::Skip("stale"));
         };
         let mut emits = recompare(&tenant, &deleted.recompare);
-        emits.extend(self.profile(&tenant, &delete.user).await?);
+        // Whether or not anybody reads it: a profile that is there may tell of the deleted text.
+        match stored(self.store.profile(&tenant, &delete.user).await)? {
+            Some(_) => emits.push(self.profile_token(&tenant, &delete.user)),
+            None => emits.extend(self.profile(&tenant, &delete.user).await?),
+        }
         Ok(Outcome::Emit(emits))
     }
 

@@ -2,148 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-use std::time::Duration;
+mod support;
 
-use async_nats::jetstream;
-use foil_edge::{Edge, EdgeConfig};
-use foil_embedder::openai::OpenAiEmbedder;
-use foil_embedder::{EmbedConfig, EmbedEngine, EmbedderConfig, run};
-use foil_llm::stub::{StubConfig, StubServer};
+use foil_embedder::EmbedderConfig;
 use foil_proto::names::{header, stream, subject};
 use foil_proto::v1;
-use foil_runtime::testing::NatsServer;
-use foil_runtime::{RunError, Service};
-use foil_store::{ProvisionConfig, RecordKey, Store, StoreConfig, provision};
+use foil_store::{RecordKey, Written};
 use prost::Message as _;
-use tempfile::TempDir;
-use tokio::task::JoinHandle;
 use v1::update::Change;
 
-const TENANT: &str = "acme";
-const DIMENSION: usize = 4;
-
-/// Real servers and a running stage.
-struct Rig {
-    store: Store,
-    jetstream: jetstream::Context,
-    service: Service,
-    running: JoinHandle<Result<(), RunError>>,
-    model: StubServer,
-    _nats: NatsServer,
-    _edge: Edge,
-    _directory: TempDir,
-}
-
-impl Rig {
-    async fn start(config: EmbedderConfig) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let edge = foil_edge::start(EdgeConfig {
-            data_dir: directory.path().join("qdrant"),
-            listen: ([127, 0, 0, 1], 0).into(),
-        });
-        let edge = edge.await.unwrap();
-        let nats = NatsServer::start(None);
-        let service = nats.service(Duration::from_secs(10)).await;
-        let store = StoreConfig {
-            qdrant_url: format!("http://{}", edge.address()),
-            dimension: DIMENSION as u32,
-            ..StoreConfig::default()
-        };
-        let store = Store::connect(&store, service.nats.clone()).await.unwrap();
-        provision(&store, &ProvisionConfig::default())
-            .await
-            .unwrap();
-        let model = StubServer::start(StubConfig {
-            dimensions: DIMENSION,
-            ..StubConfig::default()
-        });
-        let model = model.unwrap();
-        let embedder = OpenAiEmbedder::new(&EmbedConfig {
-            engine: EmbedEngine::Openai,
-            model: "stub".to_owned(),
-            dimension: DIMENSION as u32,
-            base_url: Some(model.base_url()),
-            ..EmbedConfig::default()
-        });
-        let embedder = Arc::new(embedder.unwrap());
-        let (part, scope) = (store.clone(), service.clone());
-        let running = tokio::spawn(async move { run(&config, part, embedder, &scope).await });
-        Self {
-            store,
-            jetstream: jetstream::new(service.nats.clone()),
-            service,
-            running,
-            model,
-            _nats: nats,
-            _edge: edge,
-            _directory: directory,
-        }
-    }
-
-    async fn publish(&self, subject: String, update: &v1::Update) -> u64 {
-        let sent = self
-            .jetstream
-            .publish(subject, update.encode_to_vec().into());
-        sent.await.unwrap().await.unwrap().sequence
-    }
-
-    /// Publishes for `user` and waits until the stage is done with it.
-    async fn send(&self, user: &str, change: Change) -> u64 {
-        let update = v1::Update {
-            tenant: TENANT.to_owned(),
-            change: Some(change),
-        };
-        let sequence = self.publish(subject::update(TENANT, user), &update).await;
-        self.settled().await;
-        sequence
-    }
-
-    async fn settled(&self) {
-        // Not the count of what is pending: it lags behind the publisher's ack.
-        let updates = self.jetstream.get_stream(stream::UPDATES).await.unwrap();
-        let last = updates.cached_info().state.last_sequence;
-        for _ in 0..300 {
-            let consumer: jetstream::consumer::PullConsumer = self
-                .jetstream
-                .get_consumer_from_stream("embedder", stream::UPDATES)
-                .await
-                .unwrap();
-            if consumer.cached_info().ack_floor.stream_sequence >= last {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("the stage is not done");
-    }
-
-    async fn count(&self, stream: &str) -> u64 {
-        let stream = self.jetstream.get_stream(stream).await.unwrap();
-        stream.cached_info().state.messages
-    }
-
-    /// Takes everything off a stream.
-    async fn clear(&self, name: &str) {
-        let stream = self.jetstream.get_stream(name).await.unwrap();
-        stream.purge().await.unwrap();
-    }
-
-    async fn end(self) {
-        self.service.shutdown.trigger();
-        self.running.await.unwrap().unwrap();
-    }
-}
-
-fn text(user: &str, item: &str, revision: u64) -> v1::RecordUpsert {
-    v1::RecordUpsert {
-        user: user.to_owned(),
-        item: item.to_owned(),
-        text: format!("{user} on {item}, {revision}"),
-        occurred_at_ms: 1_700_000_000_000,
-        revision,
-        ..v1::RecordUpsert::default()
-    }
-}
+use support::{Rig, TENANT, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_becomes_a_record_and_a_select_token() {
@@ -232,6 +100,42 @@ async fn a_deleted_and_an_erased_record_stay_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delete_has_a_profile_that_is_there_looked_at_even_of_a_user_nobody_reads() {
+    let rig = Rig::start(EmbedderConfig::default()).await;
+    let delete = |user: &str| {
+        Change::RecordDelete(v1::RecordDelete {
+            user: user.to_owned(),
+            item: "i".to_owned(),
+            revision: 1,
+        })
+    };
+    for user in ["mara", "noor"] {
+        let upsert = Change::RecordUpsert(text(user, "i", 1));
+        rig.send(user, upsert).await;
+    }
+    let profile = v1::Profile {
+        tenant: TENANT.to_owned(),
+        user: "mara".to_owned(),
+        version: 1,
+        summary: "mara writes in short sentences".to_owned(),
+        strategy: "intsum".to_owned(),
+        provenance: Some(v1::ProfileProvenance::default()),
+        ..v1::Profile::default()
+    };
+    let written = rig.store.put_profile(&profile, 0).await.unwrap();
+    assert_eq!(written, Written::Stored);
+    rig.send("noor", delete("noor")).await;
+    assert_eq!(rig.count(stream::PROFILE).await, 0);
+    rig.send("mara", delete("mara")).await;
+    assert_eq!(rig.count(stream::PROFILE).await, 1);
+    let tokens = rig.jetstream.get_stream(stream::PROFILE).await.unwrap();
+    let token = tokens.get_raw_message(tokens.cached_info().state.last_sequence);
+    let work = v1::ProfileWork::decode(token.await.unwrap().payload).unwrap();
+    assert_eq!((work.tenant.as_str(), work.user.as_str()), (TENANT, "mara"));
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn items_and_opt_outs_are_kept() {
     let rig = Rig::start(EmbedderConfig::default()).await;
     let item = v1::ItemUpsert {
@@ -315,8 +219,15 @@ async fn bad_updates_are_dead_lettered_with_their_field_named() {
         assert!(error.contains(fault), "{fault}: {error}");
         let reason = copy.headers.get(header::DEAD_REASON).unwrap().as_str();
         assert_eq!(reason, "invalid", "{fault}");
+        let events = rig.jetstream.get_stream(stream::EVENTS).await.unwrap();
+        let told = subject::event("dead", TENANT, "mara");
+        let told = events.get_last_raw_message_by_subject(&told).await.unwrap();
+        let told = v1::Event::decode(told.payload).unwrap();
+        let Some(v1::event::Kind::Dead(told)) = told.kind else {
+            panic!("another event");
+        };
+        assert_eq!(told.sequence, copy.sequence, "{fault}");
     }
     assert_eq!(rig.count(stream::SELECT).await, 0);
-    assert!(rig.count(stream::EVENTS).await > 0);
     rig.end().await;
 }

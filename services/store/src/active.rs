@@ -76,6 +76,6 @@ impl Store {
     pub(crate) async fn forget_active(&self, tenant: &str, user: &str) -> Result<(), StoreError> {
         let shortest = Duration::from_secs(1);
         let key = user_key(tenant, user);
-        self.active().purge(&key, shortest).await
+        self.active().purge(&key, None, shortest).await.map(drop)
     }
 }

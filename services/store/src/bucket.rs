@@ -147,14 +147,26 @@ impl Bucket {
         self.publish(key, headers, value).await
     }
 
-    /// Removes a key with its history. A marker stands for it until `ttl` is over, also where
-    /// nothing was: it refuses every write that expects an older state.
-    pub(crate) async fn purge(&self, key: &str, ttl: Duration) -> Result<(), StoreError> {
+    /// Removes a key with its history; if `expected` is given, only while that is its newest message
+    /// (0: none was ever written). A marker stands for it until `ttl` is over, also where nothing
+    /// was: it refuses every write that expects an older state.
+    pub(crate) async fn purge(
+        &self,
+        key: &str,
+        expected: Option<u64>,
+        ttl: Duration,
+    ) -> Result<Put, StoreError> {
         let mut headers = HeaderMap::new();
         headers.insert(OPERATION, PURGE);
         headers.insert(async_nats::header::NATS_ROLLUP, "sub");
         headers.insert(async_nats::header::NATS_MESSAGE_TTL, seconds(ttl));
-        self.publish(key, headers, Bytes::new()).await.map(drop)
+        if let Some(expected) = expected {
+            headers.insert(
+                async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+                HeaderValue::from(expected),
+            );
+        }
+        self.publish(key, headers, Bytes::new()).await
     }
 
     async fn publish(

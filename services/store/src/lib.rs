@@ -13,7 +13,7 @@
 //! | calls | rights to publish |
 //! |---|---|
 //! | `profile`, `profile_slot`, `profile_history` | `DIRECT.GET.KV_FOIL_PROFILES.>` |
-//! | `put_profile` | the same and `$KV.FOIL_PROFILES.>` |
+//! | `put_profile`, `delete_profile` | the same and `$KV.FOIL_PROFILES.>` |
 //! | `are_active` | `DIRECT.GET.KV_FOIL_ACTIVE.>` |
 //! | `touch_active` | the same and `$KV.FOIL_ACTIVE.>` |
 //! | `erase_user` | all of these; `STREAM.PURGE.` of FOIL_UPDATES, FOIL_EXTRACT and FOIL_PROFILE; `DIRECT.GET.FOIL_DEAD` and `STREAM.MSG.DELETE.FOIL_DEAD` |

@@ -152,11 +152,11 @@ pub struct StoredProfile {
 }
 
 /// The place of a user's profile, for whoever writes the next version. Read it **before** the
-/// records that the version rests on: an erasure in between then refuses the write.
+/// records that the version rests on: a removal in between then refuses the write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProfileSlot {
-    /// The newest version; none before the first and after an erasure.
+    /// The newest version; none before the first and after a removal.
     pub current: Option<v1::Profile>,
-    /// What [`crate::Store::put_profile`] expects; 0 where nothing was ever written.
+    /// What [`crate::Store::put_profile`] and [`crate::Store::delete_profile`] expect; 0 where nothing was ever written.
     pub kv_revision: u64,
 }

@@ -13,7 +13,7 @@ use crate::{Store, StoreError};
 
 /// Versions that are kept of a profile.
 pub(crate) const HISTORY: usize = 16;
-/// How long an erasure refuses the writes of profilers that started before it: far longer than one
+/// How long a removal refuses the writes of profilers that started before it: far longer than one
 /// runs. Afterwards nothing is left under the user's key.
 const MARKER_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -101,11 +101,38 @@ impl Store {
         }
     }
 
+    /// Removes all versions of the profile of a user whose records are gone, if the slot is still the
+    /// `expected` revision ([`ProfileSlot::kv_revision`], read before the records were found gone),
+    /// and refuses versions still being written from older reads, also where nothing was.
+    /// [`Written::Same`]: it was removed already. [`Written::Stale`]: another version came in
+    /// between.
+    ///
+    /// # Errors
+    /// From NATS.
+    pub async fn delete_profile(
+        &self,
+        tenant: &str,
+        user: &str,
+        expected: u64,
+    ) -> Result<Written, StoreError> {
+        check_keys(tenant, Some(user), None)?;
+        let key = user_key(tenant, user);
+        let purged = self.profiles().purge(&key, Some(expected), MARKER_TTL);
+        match purged.await? {
+            Put::Stored => Ok(Written::Stored),
+            // It may have been this very removal, whose ack was lost, or an erasure.
+            Put::Conflict => match self.profiles().last(&key).await? {
+                Some(entry) if entry.value.is_some() => Ok(Written::Stale),
+                _ => Ok(Written::Same),
+            },
+        }
+    }
+
     /// Removes all versions, and refuses those still being written. Gives how many there were.
     pub(crate) async fn erase_profiles(&self, tenant: &str, user: &str) -> Result<u64, StoreError> {
         let key = user_key(tenant, user);
         let versions = self.profiles().history(&key, HISTORY + 1).await?;
-        self.profiles().purge(&key, MARKER_TTL).await?;
+        self.profiles().purge(&key, None, MARKER_TTL).await?;
         let versions = versions.iter().filter(|entry| entry.value.is_some());
         Ok(versions.count() as u64)
     }

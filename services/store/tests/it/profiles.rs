@@ -90,6 +90,69 @@ async fn a_write_sent_twice_is_the_same() {
     );
 }
 
+/// Stores this many versions and gives the slot after them.
+async fn versions(rig: &Rig, count: u64) -> foil_store::ProfileSlot {
+    for version in 1..=count {
+        let slot = rig.store.profile_slot(TENANT, "mara").await.unwrap();
+        let next = profile("mara", version);
+        let written = rig.store.put_profile(&next, slot.kv_revision).await;
+        assert_eq!(written.unwrap(), Written::Stored);
+    }
+    rig.store.profile_slot(TENANT, "mara").await.unwrap()
+}
+
+#[tokio::test]
+async fn a_deleted_profile_leaves_no_version_and_starts_anew() {
+    let rig = Rig::start().await;
+    let other = profile("noor", 1);
+    rig.store.put_profile(&other, 0).await.unwrap();
+    let last = versions(&rig, 3).await.kv_revision;
+    let delete = |expected| rig.store.delete_profile(TENANT, "mara", expected);
+    assert_eq!(delete(last).await.unwrap(), Written::Stored);
+    assert!(rig.store.profile(TENANT, "mara").await.unwrap().is_none());
+    let history = rig.store.profile_history(TENANT, "mara").await.unwrap();
+    assert!(history.is_empty());
+    // Past the store: the versions' bytes are gone too, and what is left is one empty marker.
+    let bucket = rig.jetstream().await;
+    let bucket = bucket.get_stream("KV_FOIL_PROFILES").await.unwrap();
+    assert_eq!(bucket.cached_info().state.messages, 2);
+    // Sent twice because its ack was lost.
+    assert_eq!(delete(last).await.unwrap(), Written::Same);
+    assert_eq!(versions(&rig, 1).await.current, Some(profile("mara", 1)));
+    let noor = rig.store.profile(TENANT, "noor").await.unwrap().unwrap();
+    assert_eq!(noor.profile, other);
+}
+
+#[tokio::test]
+async fn a_version_that_came_in_between_is_not_deleted() {
+    let rig = Rig::start().await;
+    let seen = versions(&rig, 1).await.kv_revision;
+    let newer = profile("mara", 2);
+    rig.store.put_profile(&newer, seen).await.unwrap();
+    let deleted = rig.store.delete_profile(TENANT, "mara", seen).await;
+    assert_eq!(deleted.unwrap(), Written::Stale);
+    let deleted = rig.store.delete_profile(TENANT, "mara", 0).await;
+    assert_eq!(deleted.unwrap(), Written::Stale);
+    let newest = rig.store.profile(TENANT, "mara").await.unwrap().unwrap();
+    assert_eq!(newest.profile, newer);
+}
+
+#[tokio::test]
+async fn a_deletion_refuses_versions_still_being_written_even_where_nothing_was() {
+    let rig = Rig::start().await;
+    let version = profile("mara", 1);
+    let write = |expected| rig.store.put_profile(&version, expected);
+    for _ in 0..2 {
+        let slot = rig.store.profile_slot(TENANT, "mara").await.unwrap();
+        assert!(slot.current.is_none());
+        let deleted = rig.store.delete_profile(TENANT, "mara", slot.kv_revision);
+        assert_eq!(deleted.await.unwrap(), Written::Stored);
+        assert_eq!(write(slot.kv_revision).await.unwrap(), Written::Stale);
+    }
+    let slot = rig.store.profile_slot(TENANT, "mara").await.unwrap();
+    assert_eq!(write(slot.kv_revision).await.unwrap(), Written::Stored);
+}
+
 #[tokio::test]
 async fn an_incomplete_profile_is_refused() {
     let rig = Rig::start().await;
