@@ -18,6 +18,7 @@ use crate::config::WorkerConfig;
 use crate::dead_letter::{DeadLetter, one_line, tenant_of};
 use crate::error::{BoxError, Reason, StageError};
 use crate::excused::Excused;
+use crate::health::Health;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::StageMetrics;
 use crate::publish::{PublishFault, pass_trace_on, prepare, prepare_one, store, store_all};
@@ -34,6 +35,7 @@ pub(crate) struct Desk<S> {
     pub(crate) config: WorkerConfig,
     pub(crate) client: Client,
     pub(crate) jetstream: JetStream,
+    pub(crate) health: Health,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) metrics: StageMetrics,
     pub(crate) shutdown: Shutdown,
@@ -98,15 +100,6 @@ pub(crate) async fn process<S: Stage>(desk: Arc<Desk<S>>, message: Message) -> b
     }
     .instrument(span)
     .await
-}
-
-/// Gives an input back, to be delivered at once to another.
-pub(crate) async fn give_back(client: &Client, message: Message) {
-    if let Some(reply) = message.reply
-        && let Err(error) = client.publish(reply, AckKind::Nak(None).into()).await
-    {
-        tracing::warn!(%error, "an input was not given back: it waits for the ack wait");
-    }
 }
 
 impl<S: Stage> Desk<S> {
@@ -269,6 +262,7 @@ impl<S: Stage> Desk<S> {
             Settlement::Ack => self.confirm(delivery, Bytes::from_static(b"+ACK")).await,
             Settlement::Nak(delay) => {
                 tracing::warn!(outcome, error, ?delay, "given back");
+                self.health.suspect();
                 self.nak(delivery, delay).await;
             }
             Settlement::Dead(reason) => match self.bury(delivery, reason, error.clone()).await {

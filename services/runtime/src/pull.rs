@@ -148,10 +148,7 @@ impl Puller {
             return Ok(Vec::new());
         }
         self.connects = connects;
-        let (inbox, subscriber) = inbox(&self.client).await?;
-        self.inbox = inbox;
-        let mut old = std::mem::replace(&mut self.subscriber, subscriber);
-        self.open.clear();
+        let mut old = self.renew().await?;
         let mut inputs = Vec::new();
         while let Some(Some(message)) = old.next().now_or_never() {
             if message.status.is_none() {
@@ -161,21 +158,44 @@ impl Puller {
         Ok(inputs)
     }
 
+    /// A fresh inbox without requests; gives the old one.
+    async fn renew(&mut self) -> Result<Subscriber, BoxError> {
+        let (inbox, subscriber) = inbox(&self.client).await?;
+        self.inbox = inbox;
+        self.open.clear();
+        Ok(std::mem::replace(&mut self.subscriber, subscriber))
+    }
+
     /// Withdraws the requests. Inputs that were on their way are returned, to be given back: else
     /// they would wait out the ack wait.
-    pub(crate) async fn close(mut self, limit: Duration) -> Vec<Message> {
-        let mut inputs = Vec::new();
-        if self.reserved() == 0 || self.subscriber.drain().await.is_err() {
-            return inputs;
+    pub(crate) async fn withdraw(&mut self, limit: Duration) -> Result<Vec<Message>, BoxError> {
+        if self.reserved() == 0 {
+            return Ok(Vec::new());
         }
-        let end = tokio::time::Instant::now() + limit;
-        while let Ok(Some(message)) = tokio::time::timeout_at(end, self.subscriber.next()).await {
-            if message.status.is_none() {
-                inputs.push(message);
-            }
-        }
-        inputs
+        Ok(drain(self.renew().await?, limit).await)
     }
+
+    /// The same, for good.
+    pub(crate) async fn close(self, limit: Duration) -> Vec<Message> {
+        if self.reserved() == 0 {
+            return Vec::new();
+        }
+        drain(self.subscriber, limit).await
+    }
+}
+
+async fn drain(mut subscriber: Subscriber, limit: Duration) -> Vec<Message> {
+    let mut inputs = Vec::new();
+    if subscriber.drain().await.is_err() {
+        return inputs;
+    }
+    let end = tokio::time::Instant::now() + limit;
+    while let Ok(Some(message)) = tokio::time::timeout_at(end, subscriber.next()).await {
+        if message.status.is_none() {
+            inputs.push(message);
+        }
+    }
+    inputs
 }
 
 async fn inbox(client: &Client) -> Result<(String, Subscriber), BoxError> {

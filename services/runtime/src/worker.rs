@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::Message;
+use async_nats::connection::State;
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::context::ContextBuilder;
+use async_nats::{Client, Message};
 use tokio::task::JoinSet;
 
 use crate::config::WorkerConfig;
@@ -14,7 +16,7 @@ use crate::error::BoxError;
 use crate::health::HealthCheck;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::StageMetrics;
-use crate::process::{Desk, Shared, give_back, process};
+use crate::process::{Desk, Shared, process};
 use crate::pull::{Pulled, Puller};
 use crate::service::{RunError, Service};
 use crate::shutdown::Shutdown;
@@ -180,6 +182,7 @@ impl<S: Stage> Worker<S> {
             config: self.config.clone(),
             client,
             jetstream: jetstream.clone(),
+            health: self.service.health.clone(),
             heartbeat,
             metrics: self.metrics.clone(),
             shutdown: self.shutdown.clone(),
@@ -208,6 +211,11 @@ impl<S: Stage> Worker<S> {
             tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Some(puller),
+                // The sender lives in `self`.
+                _ = health.changed() => if let Err(error) = self.hold_back(&mut puller).await {
+                    self.fail(&error.to_string()).await;
+                    return None;
+                },
                 Some(done) = self.tasks.join_next() => self.reap(done),
                 pulled = puller.next() => match pulled {
                     Pulled::Input(message) => {
@@ -235,8 +243,6 @@ impl<S: Stage> Worker<S> {
                         return None;
                     }
                 },
-                // The sender lives in `self`.
-                _ = health.changed() => {}
             }
         }
     }
@@ -252,6 +258,19 @@ impl<S: Stage> Worker<S> {
             return Ok(());
         }
         puller.request(free).await
+    }
+
+    /// Withdraws what was asked for when something that this stage needs went down: the server would
+    /// deliver one input again and again into an open request.
+    async fn hold_back(&mut self, puller: &mut Puller) -> Result<(), BoxError> {
+        // A request does not outlive its connection.
+        let connected = self.service.nats.connection_state() == State::Connected;
+        if self.must_wait() && connected {
+            for message in puller.withdraw(WITHDRAWAL).await? {
+                give_back(&self.service.nats, message).await;
+            }
+        }
+        Ok(())
     }
 
     /// Whether something that this stage needs is down. Pulling then would only burn attempts.
@@ -344,5 +363,14 @@ impl<S: Stage> Worker<S> {
             None if unfinished > 0 => Err(RunError::DeadlinePassed { stage, unfinished }),
             None => Ok(()),
         }
+    }
+}
+
+/// Gives an input back, to be delivered at once to another.
+async fn give_back(client: &Client, message: Message) {
+    if let Some(reply) = message.reply
+        && let Err(error) = client.publish(reply, AckKind::Nak(None).into()).await
+    {
+        tracing::warn!(%error, "an input was not given back: it waits for the ack wait");
     }
 }

@@ -3,13 +3,13 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use foil_runtime::testing::NatsServer;
-use foil_runtime::{Outcome, StageError};
-use support::{IN, OUT, World, config, output, run_in, spec, stage, until};
+use foil_runtime::{Classify as _, Outcome, StageError};
+use support::{DEAD, IN, OUT, World, config, output, run_in, spec, stage, until};
 
 #[tokio::test]
 async fn the_heartbeat_keeps_a_long_attempt() {
@@ -193,6 +193,65 @@ async fn a_check_that_is_down_costs_waiting_not_attempts() {
     assert_eq!(world.consumer_info().await.delivered.consumer_sequence, 0);
     qdrant.set(true);
     until("the input is gone", async || world.count(IN).await == 0).await;
+    world.stop(running).await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_check_that_goes_down_withdraws_what_was_asked_for() {
+    let world = World::new().await;
+    let qdrant = world.service.health.register("qdrant");
+    qdrant.set(true);
+    let stage = stage(async |_, _, _| Ok(Outcome::Skip("done")));
+    let mut config = config();
+    // Longer than the test: a request that stays open would bring the input.
+    config.pull_expiry = Duration::from_secs(60);
+    let running = world.run(&stage, config);
+    until("inputs are asked for", async || {
+        world.consumer_info().await.num_waiting > 0
+    })
+    .await;
+    qdrant.set(false);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.send("a").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.consumer_info().await.delivered.consumer_sequence, 0);
+    qdrant.set(true);
+    until("the input is gone", async || world.count(IN).await == 0).await;
+    assert_eq!(world.consumer_info().await.delivered.consumer_sequence, 1);
+    world.stop(running).await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_failed_attempt_makes_who_follows_a_check_look_at_once() {
+    let world = World::new().await;
+    let there = Arc::new(AtomicBool::new(true));
+    let check = world.service.health.register("qdrant");
+    let probed = there.clone();
+    let following = tokio::spawn(async move {
+        let probe =
+            || std::future::ready(probed.load(Ordering::SeqCst).then_some(()).ok_or("away"));
+        check.follow(probe).await
+    });
+    let needed = there.clone();
+    let stage = stage(move |_, _, _| {
+        let there = needed.load(Ordering::SeqCst);
+        async move { there.then_some(Outcome::Skip("done")).ok_or("away").retry() }
+    });
+    let mut config = config();
+    // The second attempt is the last, and comes half a second later at the earliest.
+    config.max_deliveries = 2;
+    (config.backoff_base, config.backoff_cap) = (Duration::from_secs(1), Duration::from_secs(1));
+    let running = world.run(&stage, config);
+    until("it is ready", async || world.service.health.ready()).await;
+    there.store(false, Ordering::SeqCst);
+    world.send("a").await;
+    until("readiness is off", async || !world.service.health.ready()).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(stage.calls(), 1);
+    there.store(true, Ordering::SeqCst);
+    until("the input is gone", async || world.count(IN).await == 0).await;
+    assert_eq!((stage.calls(), world.count(DEAD).await), (2, 0));
+    following.abort();
     world.stop(running).await.expect("a clean end");
 }
 
