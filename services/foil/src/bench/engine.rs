@@ -7,7 +7,7 @@ use foil_llm::EngineConfig;
 
 use super::Reading;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 /// Measures the four figures of the engine in one run.
 ///
