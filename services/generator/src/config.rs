@@ -67,6 +67,8 @@ pub struct GeneratorConfig {
     pub temperature: f32,
     /// Above 0, at most 1.
     pub top_p: f32,
+    /// 0 to 2: what keeps a small model from going in circles.
+    pub frequency_penalty: f32,
     /// How often a waiting request looks for its profile.
     #[serde(with = "humantime_serde")]
     pub poll: Duration,
@@ -94,8 +96,9 @@ impl Default for GeneratorConfig {
             sample_chars: 600,
             description_chars: 1_200,
             max_tokens: 384,
-            temperature: 0.8,
+            temperature: 0.6,
             top_p: 0.95,
+            frequency_penalty: 0.6,
             poll: Duration::from_millis(250),
             wait_reserve: Duration::from_secs(10),
             activation_items: 256,
@@ -140,6 +143,11 @@ impl Validate for GeneratorConfig {
             self.top_p > 0.0 && self.top_p <= 1.0,
             "top_p",
             "is not above 0 and at most 1",
+        );
+        faults.require(
+            (0.0..=2.0).contains(&self.frequency_penalty),
+            "frequency_penalty",
+            "is not within 0 and 2",
         );
         faults.require(
             (Duration::from_millis(10)..=Duration::from_secs(10)).contains(&self.poll),

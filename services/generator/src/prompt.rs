@@ -83,6 +83,7 @@ pub(crate) fn compose(
     Ok(ChatRequest {
         temperature,
         top_p: config.top_p,
+        frequency_penalty: config.frequency_penalty,
         seed: task.seed,
         ..ChatRequest::new(messages, max_tokens)
     })

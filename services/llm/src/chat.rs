@@ -31,6 +31,9 @@ pub struct ChatRequest {
     pub temperature: f32,
     /// 0 < `top_p` <= 1.
     pub top_p: f32,
+    /// What a token's logit loses each time it was generated, 0 to 2: small models go in circles
+    /// without it. As in OpenAI's API.
+    pub frequency_penalty: f32,
     /// Same seed, same request, same engine and no other load: same text, where the engine can.
     pub seed: u64,
     /// The text ends before the first of these; at most 8.
@@ -47,6 +50,7 @@ impl ChatRequest {
             max_tokens,
             temperature: 0.0,
             top_p: 1.0,
+            frequency_penalty: 0.0,
             seed: 0,
             stop: Vec::new(),
             schema: None,
@@ -66,6 +70,8 @@ impl ChatRequest {
             "temperature: is not a number from 0"
         } else if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             "top_p: is not above 0 and at most 1"
+        } else if !(0.0..=2.0).contains(&self.frequency_penalty) {
+            "frequency_penalty: is not within 0 and 2"
         } else if self.stop.len() > MAX_STOPS {
             "stop: has more than 8 strings"
         } else if self.stop.iter().any(String::is_empty) {

@@ -223,7 +223,8 @@ impl Inner {
                 request.top_p,
                 request.seed,
                 grammar.transpose()?,
-            ),
+            )
+            .penalising(request.frequency_penalty),
             text: TextGate::new(request.stop.clone()),
             events,
             submitted,

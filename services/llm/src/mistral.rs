@@ -280,6 +280,9 @@ impl Job {
                 seed: request.seed,
             }));
         }
+        if request.frequency_penalty > 0.0 {
+            builder = builder.set_sampler_frequency_penalty(request.frequency_penalty);
+        }
         let Some(schema) = &request.schema else {
             return builder;
         };

@@ -40,7 +40,7 @@ impl Stage for Profiler {
         let records = self.store.user_records(tenant, user, self.config.records);
         let records = records.await.or_stage()?;
         if records.is_empty() {
-            return Ok(Outcome::Skip("no_history"));
+            return self.forget(tenant, user, &slot).await;
         }
         if let Some(wait) = self.wait(&slot, &records) {
             let later = Emit::new(subject::profile(tenant, user), &work).scheduled(
@@ -82,6 +82,23 @@ impl Profiler {
             prompt: PromptFile::parse(include_str!("../prompts/profile.v1.md"))?,
             turns: KeyedMutex::default(),
         })
+    }
+
+    /// A user whose last record was deleted has no profile either.
+    async fn forget(
+        &self,
+        tenant: &str,
+        user: &str,
+        slot: &ProfileSlot,
+    ) -> Result<Outcome, StageError> {
+        if slot.current.is_none() {
+            return Ok(Outcome::Skip("no_history"));
+        }
+        let deleted = self.store.delete_profile(tenant, user, slot.kv_revision);
+        match deleted.await.or_stage()? {
+            Written::Stored | Written::Same => Ok(Outcome::Skip("forgotten")),
+            Written::Stale => Err("another version came in between").retry_after(STALE_DELAY),
+        }
     }
 
     /// How long to wait before looking again, while comparisons are under way.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use foil_llm::stub::{Mode, Scripted, count};
 use foil_proto::names::{stream, subject};
+use foil_store::RecordKey;
 
 use support::{CHOSEN, Rig, TENANT, config, eventually, stub};
 
@@ -75,6 +76,28 @@ async fn what_changed_makes_the_next_version() {
     rig.until_idle().await;
     assert_eq!(stub.calls(), 2);
     assert!(rig.profile("nobody").await.is_none());
+    rig.stop(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_no_record_left_has_no_profile_left() {
+    let rig = Rig::start().await;
+    rig.put("mara", "kettle", "Boils in four minutes. Handle hot.")
+        .await;
+    let (stub, model) = stub(Mode::Ok).await;
+    let running = rig.run(model, config());
+    rig.publish("mara").await;
+    rig.until_version("mara", 1).await;
+    let key = RecordKey::new(TENANT, "mara", "kettle");
+    rig.store.delete_record(&key, 2, 8).await.unwrap();
+    rig.publish("mara").await;
+    eventually("no profile", || async {
+        rig.profile("mara").await.is_none()
+    })
+    .await;
+    rig.until_idle().await;
+    assert_eq!(stub.calls(), 1);
+    assert_eq!(dead(&rig).await, 0);
     rig.stop(running).await;
 }
 

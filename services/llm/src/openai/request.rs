@@ -23,6 +23,10 @@ pub(super) fn body(model: &str, request: &ChatRequest) -> Value {
     body.insert("temperature".into(), short(request.temperature));
     body.insert("top_p".into(), short(request.top_p));
     body.insert("seed".into(), (request.seed & SEED_BITS).into());
+    if request.frequency_penalty > 0.0 {
+        let penalty = short(request.frequency_penalty);
+        body.insert("frequency_penalty".into(), penalty);
+    }
     if !request.stop.is_empty() {
         body.insert("stop".into(), json!(request.stop));
     }
@@ -75,6 +79,7 @@ mod tests {
         assert_eq!(body("m", &request).get("response_format"), None);
         request.temperature = 0.7;
         request.top_p = 0.95;
+        request.frequency_penalty = 0.4;
         request.seed = u64::MAX;
         request.stop = vec!["###".into()];
         request.schema = Some(json!({"type": "object"}));
@@ -89,6 +94,7 @@ mod tests {
                 ],
                 "stream": true, "stream_options": {"include_usage": true},
                 "max_tokens": 64, "temperature": 0.7, "top_p": 0.95, "seed": 2_147_483_647,
+                "frequency_penalty": 0.4,
                 "stop": ["###"],
                 "response_format": {"type": "json_schema", "json_schema":
                     {"name": "answer", "strict": true, "schema": {"type": "object"}}},

@@ -151,12 +151,15 @@ pub async fn a_prompt_longer_than_the_context_is_refused(make: Make) {
 pub async fn a_malformed_request_is_invalid(make: Make) {
     let subject = make(Limits::default()).await;
     type Break = fn(&mut ChatRequest);
-    let broken: [(&str, Break); 7] = [
+    let broken: [(&str, Break); 8] = [
         ("messages", |request| request.messages.clear()),
         ("max_tokens", |request| request.max_tokens = 0),
         ("temperature", |request| request.temperature = -1.0),
         ("temperature", |request| request.temperature = f32::NAN),
         ("top_p", |request| request.top_p = 0.0),
+        ("frequency_penalty", |request| {
+            request.frequency_penalty = -1.0;
+        }),
         ("stop", |request| request.stop = vec![String::new()]),
         ("stop", |request| request.stop = vec!["x".into(); 9]),
     ];
