@@ -1,7 +1,7 @@
 //! A thread that fails, on the real MiniLM, which FOIL_TEST_EMBED_MODEL names.
 
 use std::pin::pin;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use futures::poll;
@@ -22,15 +22,15 @@ fn model() -> LlamaEmbedder {
 /// What a test has of a thread that is held.
 struct Held {
     entered: Receiver<()>,
-    panics: Sender<bool>,
+    panics: SyncSender<bool>,
     answer: oneshot::Receiver<Result<Vec<f32>, EmbedError>>,
 }
 
 impl Held {
     /// Queues what will hold the thread over the batch that it comes into.
     fn queue(model: &LlamaEmbedder) -> Self {
-        let (entered, there) = channel();
-        let (panics, told) = channel();
+        let (entered, there) = sync_channel(1);
+        let (panics, told) = sync_channel(1);
         let (reply, answer) = oneshot::channel();
         let hold = Hold {
             entered,

@@ -52,7 +52,7 @@ impl Job {
 /// Holds the thread over a batch until it is told to drop the batch or to panic.
 #[cfg(test)]
 pub(super) struct Hold {
-    pub(super) entered: std::sync::mpsc::Sender<()>,
+    pub(super) entered: SyncSender<()>,
     pub(super) panics: Receiver<bool>,
 }
 
