@@ -1,52 +1,18 @@
 """The producer that README.md shows, in Python, run against the real servers."""
 
-import importlib.util
 import json
-import os
-import pathlib
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-SCRIPT = ROOT / "proto/examples/producer.py"
+from rig import EXAMPLES, ROOT, Rig, code_blocks, program
+
+SCRIPT = EXAMPLES / "producer.py"
 LINES_MAX = 15
-START_S = 20
-COMMAND_S = 60
 
 # What the README's command publishes.
 USER, ITEM = "j.doe@example.org", "kettle 2.0"
 WRITTEN_MS = 1_773_512_400_000
 TEXT = "It boils fast, and it howls."
-
-
-def program(variable, path=None):
-    """The file that the environment names; a test that needs it must not pass without."""
-    value = os.environ.get(variable)
-    if not value:
-        raise RuntimeError(f"{variable} is not set; tests/run sets it")
-    found = pathlib.Path(value, path) if path else pathlib.Path(value)
-    if not os.access(found, os.X_OK):
-        hint = "cargo build --release --bins" if path else "deploy/local/setup"
-        raise RuntimeError(f"no program {found}; {hint} makes it")
-    return found
-
-
-def code_blocks(language):
-    text = (ROOT / "README.md").read_text("utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def shown_commands():
-    """The README's block that generates the message and runs the script."""
-    blocks = [block for block in code_blocks("sh") if SCRIPT.name in block]
-    if len(blocks) != 1:
-        raise RuntimeError(f"README.md has {len(blocks)} sh blocks with {SCRIPT.name}, not one")
-    return blocks[0]
 
 
 def vectors():
@@ -56,58 +22,18 @@ def vectors():
             yield bytes.fromhex(id_hex.strip("-")).decode(), token
 
 
-class Producer(unittest.TestCase):
+class Producer(Rig):
     @classmethod
     def setUpClass(cls):
-        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
-        # The README's commands are run here, where the clone's `proto` seems to be.
-        (cls.folder / "proto").symlink_to(ROOT / "proto")
-        cls.python = program("FOIL_TEST_PYTHON")
-        cls.foil = program("CARGO_TARGET_DIR", "release/foil")
+        super().setUpClass()
         cls.nats_url = cls.start_nats()
         cls.qdrant_url = cls.start_qdrant()
         cls.run_program(
             cls.foil, "provision",
             "--set", f"nats.url={cls.nats_url}", "--set", f"store.qdrant_url={cls.qdrant_url}",
         )
-        cls.first = cls.run_shown()
-        cls.generated = str(cls.folder / "generated")
-        sys.path.insert(0, cls.generated)
-        cls.addClassCleanup(sys.path.remove, cls.generated)
-        spec = importlib.util.spec_from_file_location("producer", SCRIPT)
-        cls.producer = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(cls.producer)
-
-    @classmethod
-    def start(cls, *arguments):
-        """Starts a server; gives it and the file of what it says."""
-        name = pathlib.Path(arguments[0]).name
-        words = cls.folder / f"{name}.log"
-        with words.open("wb") as log:
-            child = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
-
-        def stop():
-            child.terminate()
-            try:
-                child.wait(START_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-
-        cls.addClassCleanup(stop)
-        return child, words
-
-    @staticmethod
-    def wait_for(read, child, words):
-        """What the server writes down once it listens."""
-        end = time.monotonic() + START_S
-        while not (value := read()):
-            if child.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"{child.args[0]} does not listen:\n{words.read_text()}")
-            time.sleep(0.02)
-        return value
+        cls.first = cls.run_shown(SCRIPT.name)
+        cls.producer = cls.load(SCRIPT)
 
     @classmethod
     def start_nats(cls):
@@ -129,23 +55,6 @@ class Producer(unittest.TestCase):
         found = cls.wait_for(lambda: address.search(words.read_text()), child, words)
         return f"http://{found[1]}"
 
-    @classmethod
-    def run_program(cls, *arguments, **environment):
-        done = subprocess.run(
-            arguments, cwd=cls.folder, env=os.environ | environment, timeout=COMMAND_S,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{arguments}: exit status {done.returncode}\n{done.stdout}")
-        return done.stdout
-
-    @classmethod
-    def run_shown(cls):
-        """As a person would, with the Python that has the packages first on the path."""
-        path = f"{cls.python.parent}{os.pathsep}{os.environ['PATH']}"
-        bash = shutil.which("bash")
-        return cls.run_program(bash, "-ec", shown_commands(), PATH=path, NATS_URL=cls.nats_url)
-
     def publish(self, *arguments):
         return self.run_program(
             self.python, SCRIPT, *arguments, PYTHONPATH=self.generated, NATS_URL=self.nats_url
@@ -164,7 +73,7 @@ class Producer(unittest.TestCase):
 
     def test_the_commands_shown_store_the_update_once(self):
         self.assertIn("FOIL_UPDATES", self.first)
-        again = self.run_shown()
+        again = self.run_shown(SCRIPT.name)
         self.assertIn("duplicate=True", again)
         messages = self.stored("foil.v1.update.demo.j=2Edoe=40example=2Eorg")
         self.assertEqual(len(messages), 1, "the same update is stored once")

@@ -1,0 +1,115 @@
+"""What README.md shows of asking and erasing from another language, run against a whole Foil."""
+
+import re
+import socket
+import unittest
+import urllib.error
+import urllib.request
+
+from rig import COMMAND_S, EXAMPLES, Rig, code_blocks, named, program, shown
+
+SCRIPT = EXAMPLES / "ask.py"
+PRODUCER = EXAMPLES / "producer.py"
+LINES_MAX = 25
+NOBODY = "[non-perso no_history]\n"
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Ask(Rig):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.nats_url = f"nats://127.0.0.1:{free_port()}"
+        cls.start_foil()
+        cls.run_shown(PRODUCER.name)
+        cls.settle()
+
+    @classmethod
+    def start_foil(cls):
+        admin = f"127.0.0.1:{free_port()}"
+        settings = {
+            "nats.url": cls.nats_url,
+            "store.qdrant_url": f"http://127.0.0.1:{free_port()}",
+            "admin.listen": admin,
+            "up.nats_server": program("FOIL_TEST_NATS_SERVER"),
+            "llm.model": named("FOIL_TEST_LLM_MODEL"),
+            "embed.model": named("FOIL_TEST_EMBED_MODEL"),
+            # Nothing here needs an LLM's text: what the requests start is broken off at the end.
+            "shutdown.deadline": "5s",
+        }
+        flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        child, words = cls.start(cls.foil, "up", "--data-dir", cls.folder / "data", *flags)
+
+        def ready():
+            try:
+                return urllib.request.urlopen(f"http://{admin}/readyz", timeout=1).status == 200
+            except (urllib.error.URLError, TimeoutError, ConnectionError):
+                return False
+
+        cls.wait_for(ready, child, words)
+
+    @classmethod
+    def settle(cls):
+        """Until every update published is in the store."""
+        cls.run_program(
+            cls.foil, "ingest", "-", "--wait", "--timeout", f"{COMMAND_S}s",
+            "--set", f"nats.url={cls.nats_url}",
+        )
+
+    def ask(self, *arguments):
+        return self.run_program(
+            self.python, SCRIPT, *arguments, PYTHONPATH=self.generated, NATS_URL=self.nats_url
+        )
+
+    def test_readme_shows_the_script(self):
+        script = SCRIPT.read_text("utf-8")
+        blocks = [block for block in code_blocks("python") if "GenerateRequest" in block]
+        self.assertEqual(blocks, [script], "README.md and the script differ")
+        lines = [line for line in script.splitlines() if line.strip()]
+        self.assertLessEqual(len(lines), LINES_MAX)
+
+    def test_the_commands_shown_bring_the_context_and_erase_its_user(self):
+        answer = self.run_shown(SCRIPT.name)
+        strategy, _, block = answer.partition("\n")
+        # One text, and nobody to compare it with.
+        self.assertEqual(strategy, "[intsum no_peers]")
+        self.assertIn("kettle 2.0", block)
+        self.assertIn("It boils fast, and it howls.", block)
+        erased = self.run_shown("user_erase")
+        self.assertIn("published 3", erased)
+        self.settle()
+        self.assertEqual(self.run_shown(SCRIPT.name).strip(), NOBODY.strip())
+
+    def test_a_request_that_is_at_fault_fails_and_names_the_field(self):
+        with self.assertRaisesRegex(RuntimeError, "invalid: user"):
+            self.ask("demo", "", "pan-corvin-26")
+
+    def test_ids_may_hold_any_characters(self):
+        self.assertTrue(self.ask("a tenant.*>", "nobody at all", "an item").startswith(NOBODY))
+
+
+class Configuration(Rig):
+    def test_the_example_holds_for_the_programs_that_it_names(self):
+        config = self.folder / "config.toml"
+        config.write_text(shown("toml", "[llm]"), "utf-8")
+        # Files that the example names, and that are looked for when the configuration is checked.
+        for name in re.findall(r'"([^"]+\.creds)"', config.read_text("utf-8")):
+            (self.folder / name).touch()
+        for stage in ("extractor", "profiler", "generator"):
+            binary = program("CARGO_TARGET_DIR", f"release/foil-{stage}")
+            said = self.run_program(binary, "--config", config, "--check-config")
+            self.assertIn("the configuration holds", said)
+        dump = self.run_program(
+            self.foil, "up", "--config", config, "--set", "up.embedded_qdrant=false",
+            "--set", "embed.model=encoder.gguf", "--check-config",
+        )
+        self.assertIn("the configuration holds", dump)
+
+
+if __name__ == "__main__":
+    unittest.main()
