@@ -143,6 +143,15 @@ impl Material {
     /// # Errors
     /// When the prompt file lacks a section or a value.
     pub fn render(&self, prompt: &PromptFile) -> Result<String, PromptError> {
+        let mut sections = self.person(prompt)?;
+        for sample in &self.samples {
+            sections.push(prompt.render("sample", sample)?);
+        }
+        Ok(sections.join("\n\n"))
+    }
+
+    /// What the user is like: the block without the past texts.
+    pub(crate) fn person(&self, prompt: &PromptFile) -> Result<Vec<String>, PromptError> {
         let mut sections = Vec::new();
         if !(self.summary.is_empty() && self.measured.is_empty()) {
             let values = serde_json::json!({
@@ -154,10 +163,25 @@ impl Material {
         for difference in &self.differences {
             sections.push(prompt.render("difference", difference)?);
         }
-        for sample in &self.samples {
-            sections.push(prompt.render("sample", sample)?);
-        }
-        Ok(sections.join("\n\n"))
+        Ok(sections)
+    }
+
+    /// Past texts as turns of a conversation, the least alike first: what was asked for, as the
+    /// `task` section asks, and what the user wrote.
+    pub(crate) fn turns(&self, prompt: &PromptFile) -> Result<Vec<[String; 2]>, PromptError> {
+        let written = self.samples.iter().rev();
+        let turn = |past: &Past| {
+            let asked = serde_json::json!({
+                "item": past.item,
+                "description": "",
+                "title": past.title,
+                "rating": past.rating,
+                "words": 0,
+            });
+            let asked = prompt.render("task", asked)?;
+            Ok([asked, past.text.clone()])
+        };
+        written.map(turn).collect()
     }
 
     /// The texts that may be shortened to fit a prompt.

@@ -43,6 +43,9 @@ pub(crate) fn file() -> Result<PromptFile, PromptError> {
 /// The request for `task` over `material`: instructions and task stay whole, texts are shortened
 /// evenly, and where that is not enough the least key samples are left out.
 ///
+/// Past texts stand as the model's own earlier answers: even a small model goes on in their voice,
+/// and they are never mistaken for facts about the item.
+///
 /// # Errors
 /// When the instructions alone do not fit the model's context.
 pub(crate) fn compose(
@@ -58,25 +61,20 @@ pub(crate) fn compose(
         tokens => tokens,
     };
     let max_tokens = wanted.min(context / 2).max(1);
-    let budget = context.saturating_sub(max_tokens + model.template_tokens(2) + JOINTS);
-    let system = prompt.render("system", serde_json::json!({}))?;
+    let words = (f64::from(max_tokens) * WORDS_PER_TOKEN).floor().max(1.0);
+    let draft = Draft {
+        prompt,
+        task,
+        words: words as u32,
+    };
     let mut material = material.clone();
-    let user = loop {
-        match user(
-            prompt,
-            &system,
-            material.clone(),
-            (task, max_tokens),
-            config,
-            budget,
-            model,
-        ) {
+    let messages = loop {
+        let room = context.saturating_sub(max_tokens);
+        match draft.fitted(material.clone(), config, room, model) {
             Err(ComposeError::Engine(EngineError::Invalid(_))) if material.drop_last() => {}
             other => break other?,
         }
     };
-    let message = |role, content| Message { role, content };
-    let messages = vec![message(Role::System, system), message(Role::User, user)];
     let temperature = task
         .temperature
         .map_or(config.temperature, |temperature| temperature as f32);
@@ -89,53 +87,65 @@ pub(crate) fn compose(
     })
 }
 
-fn user(
-    prompt: &PromptFile,
-    system: &str,
-    mut material: Material,
-    (task, max_tokens): (&Task, u32),
-    config: &GeneratorConfig,
-    budget: u32,
-    model: &dyn LanguageModel,
-) -> Result<String, ComposeError> {
-    let topic = &task.topic;
-    let words = (f64::from(max_tokens) * WORDS_PER_TOKEN).floor().max(1.0);
-    let ending = prompt.render(
-        "task",
-        serde_json::json!({
-            "personal": !material.is_empty(),
+/// What a conversation is made from, whatever is left of the texts.
+struct Draft<'a> {
+    prompt: &'a PromptFile,
+    task: &'a Task,
+    words: u32,
+}
+
+impl Draft<'_> {
+    /// The conversation within `room` tokens.
+    fn fitted(
+        &self,
+        mut material: Material,
+        config: &GeneratorConfig,
+        room: u32,
+        model: &dyn LanguageModel,
+    ) -> Result<Vec<Message>, ComposeError> {
+        let mut description = clean(&self.task.topic.item_description, config.description_chars);
+        // The frame is measured with its texts taken out, so that no cut ever takes a closing tag.
+        let mut frame = material.clone();
+        for text in frame.texts_mut() {
+            text.clear();
+        }
+        let frame = self.messages(&frame, "")?;
+        let budget = room.saturating_sub(model.template_tokens(frame.len()) + JOINTS);
+        let frame: Vec<String> = frame.into_iter().map(|message| message.content).collect();
+        let mut texts = material.texts_mut();
+        texts.push(&mut description);
+        let mut parts = vec![Part::whole(frame.join("\n"))];
+        parts.extend(texts.iter().map(|text| Part::shorten(text.as_str())));
+        let fitted = fit(parts, budget, model)?;
+        for (text, fitted) in texts.into_iter().zip(fitted.texts.into_iter().skip(1)) {
+            *text = fitted;
+        }
+        Ok(self.messages(&material, &description)?)
+    }
+
+    fn messages(
+        &self,
+        material: &Material,
+        description: &str,
+    ) -> Result<Vec<Message>, PromptError> {
+        let personal = serde_json::json!({ "personal": !material.is_empty() });
+        let mut system = vec![self.prompt.render("system", personal)?];
+        system.extend(material.person(self.prompt)?);
+        let message = |role, content| Message { role, content };
+        let mut messages = vec![message(Role::System, system.join("\n\n"))];
+        for [asked, written] in material.turns(self.prompt)? {
+            messages.push(message(Role::User, asked));
+            messages.push(message(Role::Assistant, written));
+        }
+        let topic = &self.task.topic;
+        let task = serde_json::json!({
+            "item": label(&topic.item_title),
+            "description": description,
             "title": label(&topic.title),
-            "rating": task.rating,
-            "words": words as u32,
-        }),
-    )?;
-    let item = |description: &str| {
-        let title = label(&topic.item_title);
-        let values = serde_json::json!({ "title": title, "description": description });
-        prompt.render("item", values)
-    };
-    let mut description = clean(&topic.item_description, config.description_chars);
-    // The frame is measured with its texts taken out, so that no cut ever takes a closing tag.
-    let mut frame = material.clone();
-    for text in frame.texts_mut() {
-        text.clear();
+            "rating": self.task.rating,
+            "words": self.words,
+        });
+        messages.push(message(Role::User, self.prompt.render("task", task)?));
+        Ok(messages)
     }
-    let frame = format!(
-        "{system}\n{}\n{}\n{ending}",
-        frame.render(prompt)?,
-        item("")?
-    );
-    let mut texts = material.texts_mut();
-    texts.push(&mut description);
-    let mut parts = vec![Part::whole(frame)];
-    parts.extend(texts.iter().map(|text| Part::shorten(text.as_str())));
-    let fitted = fit(parts, budget, model)?;
-    for (text, fitted) in texts.into_iter().zip(fitted.texts.into_iter().skip(1)) {
-        *text = fitted;
-    }
-    let block = material.render(prompt)?;
-    let item = item(&description)?;
-    let sections = [block, item, ending];
-    let sections: Vec<String> = sections.into_iter().filter(|s| !s.is_empty()).collect();
-    Ok(sections.join("\n\n"))
 }

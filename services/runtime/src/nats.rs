@@ -112,9 +112,14 @@ async fn observe(event: Event, check: HealthCheck) {
             check.set(true);
             tracing::info!("connected to nats");
         }
-        Event::Disconnected | Event::Closed => {
+        Event::Disconnected => {
             check.set(false);
             tracing::warn!("disconnected from nats");
+        }
+        // By this process: at the end of its shutdown.
+        Event::Closed => {
+            check.set(false);
+            tracing::info!("connection to nats closed");
         }
         Event::Draining | Event::LameDuckMode => tracing::info!(%event, "nats"),
         Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {

@@ -90,6 +90,7 @@ pub async fn run_stage<S: Stage>(
         cut: 0,
         failures: 0,
         waiting_for: None,
+        has_pulled: false,
         service,
     };
     while let Some((desk, puller)) = worker.bind().await {
@@ -115,6 +116,8 @@ struct Worker<S> {
     cut: usize,
     failures: u32,
     waiting_for: Option<String>,
+    /// Before the first pull a check that is down is no surprise.
+    has_pulled: bool,
 }
 
 impl<S: Stage> Worker<S> {
@@ -279,11 +282,15 @@ impl<S: Stage> Worker<S> {
         if down != self.waiting_for {
             let stage = self.spec.name;
             match &down {
-                Some(check) => tracing::warn!(stage, check, "not pulling: a check is down"),
+                Some(check) if self.has_pulled => {
+                    tracing::warn!(stage, check, "not pulling: a check is down");
+                }
+                Some(check) => tracing::info!(stage, check, "not pulling yet"),
                 None => tracing::info!(stage, "pulling again"),
             }
             self.waiting_for = down;
         }
+        self.has_pulled |= self.waiting_for.is_none();
         self.waiting_for.is_some()
     }
 

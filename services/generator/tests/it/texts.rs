@@ -27,11 +27,18 @@ async fn a_text_costs_one_call_and_streams() {
         "It boils. It stops.",
         "folds flat",
         "For the road",
-        "rating of 4",
+        "Rating: 4",
     ] {
         assert!(prompt.contains(words), "{words}: {prompt}");
     }
     assert!(!prompt.contains("Gloriously"));
+    // What the user wrote is what the model answered before.
+    let (turns, last) = turns(&stub.last_request().body);
+    assert!(
+        turns.contains(&"It boils. It stops.".to_owned()),
+        "{turns:?}"
+    );
+    assert!(last.contains("folds flat"), "{last}");
     rig.stop().await.unwrap();
 }
 
@@ -85,10 +92,21 @@ async fn a_long_history_still_fits_and_closes_its_tags() {
     let parts = rig.ask(request).await;
     assert_eq!(done(&parts).llm_calls, 1);
     let body = stub.last_request().body;
-    let user = body["messages"][1]["content"].as_str().unwrap();
-    assert_eq!(
-        user.matches("<past_text").count(),
-        user.matches("</past_text>").count()
-    );
-    assert!(user.contains("</item>") && user.contains("Begin with the text at once."));
+    let (turns, last) = turns(&body);
+    assert!(!turns.is_empty() && turns.iter().all(|text| text.starts_with("A long tale")));
+    let words = |text: &str| text.split_whitespace().count();
+    let longest = turns.iter().map(|text| words(text)).max().unwrap();
+    assert!(longest < 120, "{longest}");
+    assert!(last.contains("</item>") && last.contains("Begin with the text at once."));
+}
+
+/// The model's earlier answers, and what it is asked at last.
+fn turns(body: &serde_json::Value) -> (Vec<String>, String) {
+    let messages = body["messages"].as_array().unwrap();
+    let content = |message: &serde_json::Value| message["content"].as_str().unwrap().to_owned();
+    let answers = messages.iter().filter(|m| m["role"] == "assistant");
+    (
+        answers.map(content).collect(),
+        content(messages.last().unwrap()),
+    )
 }
