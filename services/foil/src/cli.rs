@@ -4,9 +4,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::figures;
+
+const GLOBAL: &str = "Global options";
+/// Tenant of who names none.
+pub const TENANT: &str = "demo";
 
 /// Learns how each user differs from the others, and writes personal text from it.
 #[derive(Debug, Parser)]
@@ -21,16 +26,16 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// A TOML file; environment variables FOIL_SECTION__KEY go before it
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
     /// Sets one configuration key, before everything else; may be repeated
-    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = foil_runtime::key_and_value)]
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", help_heading = GLOBAL, value_parser = foil_runtime::key_and_value)]
     pub set: Vec<(String, String)>,
     /// The tenant that a verb is about
-    #[arg(long, global = true, default_value = "demo")]
+    #[arg(long, global = true, default_value = TENANT, help_heading = GLOBAL)]
     pub tenant: String,
     /// Prints JSON instead of text for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 }
 
@@ -126,6 +131,7 @@ pub struct IngestArgs {
 
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
+    /// Id of the user
     pub user: String,
     /// All versions that are kept, newest first
     #[arg(long)]
@@ -134,46 +140,74 @@ pub struct ProfileArgs {
 
 #[derive(Debug, Args)]
 pub struct DifferencesArgs {
+    /// Id of the user
     pub user: String,
     /// Only the one on this item
-    #[arg(long)]
+    #[arg(long, value_name = "ID")]
     pub item: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct RequestArgs {
+    /// Id of the user to write for
     pub user: String,
     /// Id of a known item
-    #[arg(long, default_value = "")]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     pub item: String,
     /// Title of the item, when it is not known or another is wanted
-    #[arg(long, default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub item_title: String,
     /// Description of the item, likewise
-    #[arg(long, default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub item_description: String,
     /// Headline of the text
-    #[arg(long, default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub title: String,
-    /// Rating the text speaks for
-    #[arg(long, allow_negative_numbers = true)]
+    /// Rating the text speaks for; open without one
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub rating: Option<f64>,
-    /// dpl, intsum, rag or non-perso
-    #[arg(long, default_value = "dpl")]
+    /// What the context rests on
+    #[arg(long, default_value = "dpl", value_parser = strategies())]
     pub strategy: String,
-    /// Most tokens to write
-    #[arg(long, default_value_t = 0)]
+    /// Most tokens to write [default: generator.max_tokens, 384]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub max_tokens: u32,
-    /// 0 is greedy
-    #[arg(long)]
+    /// 0 is greedy, 2 the most varied [default: generator.temperature]
+    #[arg(long, value_name = "NUMBER")]
     pub temperature: Option<f64>,
-    #[arg(long, default_value_t = 0)]
+    /// The same seed and the same state give the same text, where the engine can
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub seed: u64,
     /// Waits for a profile with differences, within the time limit
     #[arg(long)]
     pub wait: bool,
     /// Waits for this profile version or a newer one, within the time limit
-    #[arg(long, default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "VERSION",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub min_version: u64,
     /// The deadline
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
@@ -258,6 +292,31 @@ pub struct PurgeArgs {
 }
 
 /// 300ms, 10s, 5m, 2h, 7d.
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| error.to_string())
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration like 30s or 2m")
 }
+
+/// Takes the strategies, and explains them in the help.
+fn strategies() -> PossibleValuesParser {
+    let value = |(name, meaning)| PossibleValue::new(name).help(meaning);
+    [
+        (
+            "dpl",
+            "profile made of differences from others, what was found, and past texts",
+        ),
+        (
+            "intsum",
+            "summary of the user's own history, without differences, and past texts",
+        ),
+        (
+            "rag",
+            "only those of the user's past texts that are most alike",
+        ),
+        ("non-perso", "nothing about the user"),
+    ]
+    .map(value)
+    .into()
+}
+
+#[cfg(test)]
+mod tests;

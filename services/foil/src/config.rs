@@ -1,17 +1,21 @@
 //! Everything in one: the sections of all stages beside those of the command.
 
+mod files;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use foil_runtime::config::{Faults, Sources, Validate};
+use foil_runtime::config::{self, Fault, Faults, Sources, Validate};
 use foil_runtime::{
-    AdminConfig, Common, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
+    AdminConfig, Common, ConfigError, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
 };
 use foil_store::StoreConfig;
 use foil_store::provision::ProvisionConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Global;
+
+pub use files::file_faults;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -101,7 +105,7 @@ impl ServiceConfig for FoilConfig {
 }
 
 /// Only `foil up` loads models: the other verbs work without naming any.
-pub fn model_faults(config: &FoilConfig) -> Vec<foil_runtime::config::Fault> {
+pub fn model_faults(config: &FoilConfig) -> Vec<Fault> {
     let mut faults = Faults::default();
     faults.section("llm", &config.llm);
     faults.section("embed", &config.embed);
@@ -114,15 +118,33 @@ pub fn model_faults(config: &FoilConfig) -> Vec<foil_runtime::config::Fault> {
     faults.into_list()
 }
 
-struct Require(bool, &'static str, &'static str);
+struct Require<'a>(bool, &'a str, &'a str);
 
-impl Validate for Require {
+impl Validate for Require<'_> {
     fn validate(&self, faults: &mut Faults) {
         faults.require(self.0, self.1, self.2);
     }
 }
 
-/// Where the configuration comes from.
-pub fn sources(global: &Global) -> Sources {
-    Sources::of_process(global.config.clone(), global.set.clone())
+/// Loads the configuration, and says which variables look like a part of it and are none.
+///
+/// # Errors
+/// Every fault, at once.
+pub fn load(global: &Global) -> Result<FoilConfig, ConfigError> {
+    let sources = Sources::of_process(global.config.clone(), global.set.clone());
+    for name in sources.strays() {
+        note!(
+            "foil: {name} sets nothing: a key's variable is FOIL_SECTION__KEY, with two underscores"
+        );
+    }
+    config::load(&sources)
+}
+
+/// As TOML, secrets hidden, with the defaults that depend on nothing but Foil written out.
+///
+/// # Errors
+/// When it cannot be written as TOML.
+pub fn dump(mut config: FoilConfig) -> anyhow::Result<String> {
+    config.provision = config.provision.effective();
+    Ok(config::dump(&config)?)
 }

@@ -1,5 +1,8 @@
 //! The command: every stage in one process for one machine, and the operator's verbs.
 
+#[macro_use]
+mod out;
+
 mod bench;
 mod cli;
 mod commands;
@@ -24,17 +27,21 @@ fn main() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("foil: cannot start: {error}");
+            note!("foil: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
     let result = runtime.block_on(commands::run(cli));
     // A handler that blocks its thread must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    if let Some(fault) = out::fault() {
+        note!("foil: cannot write the answer: {fault}");
+        return ExitCode::FAILURE;
+    }
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("foil: {error:#}");
+            note!("foil: {error:#}");
             ExitCode::from(exit_code(&error))
         }
     }

@@ -22,6 +22,31 @@ pub fn age(ms: i64) -> String {
     }
 }
 
+/// "1 profile", "2 profiles".
+pub fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+/// "2026-03-14 18:20 UTC" for milliseconds since 1970; none for what can hardly be meant so: what is
+/// before September 2001, as small revisions are, or after November 2286.
+pub fn date(ms: u64) -> Option<String> {
+    let ms = i64::try_from(ms).ok()?;
+    (1_000_000_000_000..10_000_000_000_000)
+        .contains(&ms)
+        .then_some(())?;
+    let at = jiff::Timestamp::from_millisecond(ms).ok()?;
+    Some(at.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+/// A revision, with its date where it is a time.
+pub fn revision(revision: u64) -> String {
+    match date(revision) {
+        Some(date) => format!("{revision} ({date})"),
+        None => revision.to_string(),
+    }
+}
+
 /// Milliseconds since 1970, now.
 pub fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
@@ -48,19 +73,29 @@ pub fn wrapped(text: &str, indent: usize) -> String {
     out
 }
 
-/// One line a feature: the values, and a bar from the item's mean to the user.
+/// One line a feature: the value, the mean of all who wrote on the item, the user among them, and a
+/// bar from that mean to the value.
 ///
 /// ```text
-/// words per sentence        31.2  others 14.0            |######      +1.6
+///                           value  everyone  less ◄ deviation ► more
+/// words per sentence         31.2      14.0            |######      +1.6
 /// ```
 pub fn evidence(evidence: &[v1::Evidence], indent: usize) -> String {
-    let mut out = String::new();
+    if evidence.is_empty() {
+        return String::new();
+    }
+    let (value, mean) = ("value", "everyone");
+    // The middle of the last heading stands over the middle of the bars.
+    let mut out = format!(
+        "{:indent$}{:34}{value:>8}  {mean:>8}   less ◄ deviation ► more\n",
+        "", ""
+    );
     for e in evidence {
         let label = foil_proto::feature::label(&e.feature);
-        let (value, peers) = (number(e.value), number(e.peers_mean));
+        let (value, mean) = (number(e.value), number(e.item_mean));
         let _ = writeln!(
             out,
-            "{:indent$}{label:<34}{value:>8}  others {peers:>8}  {} {:>+5.1}",
+            "{:indent$}{label:<34}{value:>8}  {mean:>8}  {} {:>+5.1}",
             "",
             bar(e.z_score),
             e.z_score,
@@ -117,6 +152,41 @@ mod tests {
                 .all(|line| line.starts_with("  w") || line.contains("end"))
         );
         assert!(!wrapped.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn bars_and_figures_speak_of_the_same_mean() {
+        let found = v1::Evidence {
+            feature: "words".to_owned(),
+            value: 20.0,
+            peers_mean: 30.0,
+            item_mean: 15.0,
+            z_score: 1.0,
+        };
+        let table = evidence(&[found], 2);
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(
+            lines[1].contains("15.0") && !table.contains("30.0"),
+            "{table}"
+        );
+        // Each heading stands over its column.
+        let column = |line: &str, text: &str| {
+            let at = line.find(text).expect("it is there") + text.len();
+            line[..at].chars().count()
+        };
+        assert_eq!(column(lines[0], "value"), column(lines[1], "20.0"));
+        assert_eq!(column(lines[0], "everyone"), column(lines[1], "15.0"));
+        let middle = column(lines[1], "│");
+        assert_eq!(column(lines[0], "◄ devia"), middle, "{table}");
+    }
+
+    #[test]
+    fn numbers_of_things_and_times() {
+        assert_eq!([count(0, "item"), count(1, "item")], ["0 items", "1 item"]);
+        let revision_of_a_time = revision(1_773_512_400_000);
+        assert_eq!(revision_of_a_time, "1773512400000 (2026-03-14 18:20 UTC)");
+        assert_eq!([revision(0), revision(7)], ["0", "7"]);
+        assert_eq!(revision(u64::MAX), u64::MAX.to_string());
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream;
-use foil_runtime::config;
 use foil_store::Store;
 
 use crate::cli::Global;
-use crate::config::{FoilConfig, sources};
+use crate::config::{FoilConfig, load};
 
 /// Longest wait for the first connection.
 const CONNECT_SECONDS: u64 = 5;
@@ -27,7 +26,7 @@ impl Session {
     /// # Errors
     /// When the configuration is at fault, or NATS does not answer within 5 seconds.
     pub async fn open(global: &Global) -> Result<Self> {
-        let config: FoilConfig = config::load(&sources(global))?;
+        let config = load(global)?;
         let nats = foil_runtime::nats::connect(&config.nats, "foil").await?;
         let wait = std::time::Duration::from_secs(CONNECT_SECONDS);
         let answered = tokio::time::timeout(wait, nats.flush()).await;
@@ -53,9 +52,9 @@ impl Session {
     /// Prints one JSON document.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it is no JSON.
     pub fn print_json(&self, value: &impl serde::Serialize) -> Result<()> {
-        println!("{}", serde_json::to_string_pretty(value)?);
+        say!("{}", serde_json::to_string_pretty(value)?);
         Ok(())
     }
 }

@@ -22,6 +22,9 @@ pub use sections::{
     WorkerConfig,
 };
 
+/// What the environment's variables begin with.
+const PREFIX: &str = "FOIL_";
+
 /// Where a configuration comes from, beside its defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -49,6 +52,28 @@ impl Sources {
             flags,
         }
     }
+
+    /// Variables that begin with `FOIL_` and name no key, as `FOIL_LLM_PARALLEL` does where
+    /// `FOIL_LLM__PARALLEL` was meant. Without those that Foil's scripts and tests have, and without
+    /// those that Kubernetes sets for services whose names begin with `foil-`.
+    pub fn strays(&self) -> impl Iterator<Item = &str> {
+        let names = self.environment.keys().map(String::as_str);
+        names.filter(|name| {
+            let rest = name.strip_prefix(PREFIX).unwrap_or_default();
+            !rest.is_empty() && !rest.contains("__") && !is_scripts(rest) && !is_kubernetes(rest)
+        })
+    }
+}
+
+fn is_scripts(rest: &str) -> bool {
+    rest == "CACHE" || rest.starts_with("TEST_") || rest.starts_with("DEMO_")
+}
+
+fn is_kubernetes(rest: &str) -> bool {
+    let after = |part| rest.split_once(part).map(|(_, after)| after);
+    let port = after("_PORT_").is_some_and(|after| after.starts_with(|c: char| c.is_ascii_digit()));
+    let service = after("_SERVICE_HOST").or(after("_SERVICE_PORT")).is_some();
+    port || service || rest.ends_with("_PORT")
 }
 
 /// A value that is shown as `***` wherever it is printed or dumped.

@@ -22,6 +22,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Undecodable,
+        Self::Invalid,
+        Self::BadOutput,
+        Self::Exhausted,
+        Self::Poison,
+    ];
+
     /// As in headers and labels.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -18,13 +18,13 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use foil_embedder::EmbedEngine;
 use foil_llm::EngineKind;
-use foil_runtime::config::{self, ConfigError, Faults, TelemetryConfig};
+use foil_runtime::config::{ConfigError, Faults, TelemetryConfig};
 use foil_runtime::telemetry;
 use serde_json::{Map, Value};
 
 use crate::cli::{BenchArgs, Global};
-use crate::config::{FoilConfig, sources};
-use crate::render;
+use crate::config::{FoilConfig, load};
+use crate::{out, render};
 use figures::{Figure, Group};
 
 /// One measured figure.
@@ -41,7 +41,7 @@ pub struct Reading {
 /// # Errors
 /// When the configuration names no server or model that a figure needs, or when interrupted.
 pub async fn run(global: &Global, args: &BenchArgs) -> Result<ExitCode> {
-    let config: FoilConfig = config::load(&sources(global))?;
+    let config = load(global)?;
     let wanted = figures::wanted(&args.names);
     let groups = figures::groups(&wanted);
     missing(&config, &groups)?;
@@ -64,7 +64,7 @@ pub async fn run(global: &Global, args: &BenchArgs) -> Result<ExitCode> {
             .map(|figure| figure.key)
             .collect();
         let keys = keys.join(", ");
-        eprintln!("bench: {keys} ...");
+        note!("bench: {keys} ...");
         let started = Instant::now();
         let result = tokio::select! {
             result = measure(group, global, &config, args) => result,
@@ -75,18 +75,18 @@ pub async fn run(global: &Global, args: &BenchArgs) -> Result<ExitCode> {
             Ok(found) => readings.extend(found),
             Err(error) => {
                 failed = true;
-                eprintln!("bench: {keys}: {error:#}");
+                note!("bench: {keys}: {error:#}");
             }
         }
-        eprintln!("bench: {keys}: {:.0} s", started.elapsed().as_secs_f64());
+        note!("bench: {keys}: {:.0} s", started.elapsed().as_secs_f64());
     }
     if global.json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(&object(&wanted, &readings))?
         );
     } else {
-        print!("{}", text(&wanted, &readings));
+        out::text(&text(&wanted, &readings));
     }
     Ok(if failed {
         ExitCode::FAILURE

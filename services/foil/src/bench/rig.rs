@@ -193,7 +193,7 @@ impl Rig {
             if said.elapsed() >= SAY_EVERY {
                 said = now;
                 let seconds = started.elapsed().as_secs_f64();
-                eprintln!(
+                note!(
                     "bench:   {seconds:.0} s, {} LLM calls, {left}",
                     self.stub.calls()
                 );

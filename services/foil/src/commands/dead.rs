@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use foil_proto::names::{stage, stream, subject};
 use foil_proto::token;
+use foil_runtime::Reason;
 use serde_json::json;
 
 use super::status::table::{Align, printable, table, terminal_width};
@@ -57,10 +58,12 @@ async fn get(dead: &Stream, sequence: u64) -> Result<Letter> {
 /// Reads one letter after the other: that needs no consumer, and so no right to make one.
 async fn find(session: &Session, dead: &Stream, filter: &DeadFilter) -> Result<Found> {
     ensure!(filter.limit > 0, "--limit: is 0");
-    if let Some(stage) = &filter.stage {
-        let known = stage::ALL.contains(&stage.as_str());
-        ensure!(known, "--stage: is none of {}", stage::ALL.join(", "));
-    }
+    known("--stage", filter.stage.as_deref(), &stage::ALL)?;
+    known(
+        "--reason",
+        filter.reason.as_deref(),
+        &Reason::ALL.map(Reason::as_str),
+    )?;
     let stage = filter.stage.as_ref().map_or("*".to_owned(), token::encode);
     let tenant = match filter.this_tenant {
         true => token::encode(&session.tenant),
@@ -100,6 +103,13 @@ async fn find(session: &Session, dead: &Stream, filter: &DeadFilter) -> Result<F
     })
 }
 
+fn known(option: &str, value: Option<&str>, all: &[&str]) -> Result<()> {
+    if let Some(value) = value.filter(|value| !all.contains(value)) {
+        bail!("{option}: {value:?} is none of {}", all.join(", "));
+    }
+    Ok(())
+}
+
 fn passes(letter: &Letter, filter: &DeadFilter) -> bool {
     let reason = filter.reason.as_ref();
     let old = filter.older_than.map(|age| age.as_millis());
@@ -132,7 +142,7 @@ async fn list(session: &Session, dead: &Stream, filter: &DeadFilter) -> Result<E
         return Ok(ExitCode::SUCCESS);
     }
     if found.letters.is_empty() {
-        println!("no dead letters");
+        say!("no dead letters");
         return Ok(ExitCode::SUCCESS);
     }
     let head = [
@@ -156,14 +166,14 @@ async fn list(session: &Session, dead: &Stream, filter: &DeadFilter) -> Result<E
         ]
     };
     let rows: Vec<_> = found.letters.iter().map(row).collect();
-    println!("{}", table(&head, &rows, terminal_width()));
+    say!("{}", table(&head, &rows, terminal_width()));
     say_more(&found, filter);
     Ok(ExitCode::SUCCESS)
 }
 
 fn say_more(found: &Found, filter: &DeadFilter) {
     if found.more {
-        eprintln!("there are more than {}: --limit", filter.limit);
+        note!("there are more than {}: --limit", filter.limit);
     }
 }
 
@@ -181,7 +191,7 @@ async fn show(session: &Session, dead: &Stream, sequence: u64) -> Result<ExitCod
         session.print_json(&value)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let line = |name: &str, value: &str| println!("{name:<12}{}", printable(value));
+    let line = |name: &str, value: &str| say!("{name:<12}{}", printable(value));
     line("error", &letter.error);
     line("reason", &letter.reason);
     line("stage", &letter.stage);
@@ -192,20 +202,20 @@ async fn show(session: &Session, dead: &Stream, sequence: u64) -> Result<ExitCod
         &format!("{} {}", letter.stream, letter.stream_sequence),
     );
     line("deliveries", &letter.deliveries);
-    println!("headers");
+    say!("headers");
     for (name, values) in letter.headers() {
         for value in values {
-            println!("  {}: {}", printable(&name), printable(&value));
+            say!("  {}: {}", printable(&name), printable(&value));
         }
     }
-    println!("message     {} bytes", letter.payload.len());
+    say!("message     {} bytes", letter.payload.len());
     match fields {
         Ok(fields) => {
             for (name, value) in fields.list() {
-                println!("  {name}: {}", printable(value));
+                say!("  {name}: {}", printable(&value));
             }
         }
-        Err(error) => println!("  {error}"),
+        Err(error) => say!("  {error}"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -245,9 +255,9 @@ async fn purge(session: &Session, dead: &Stream, args: &PurgeArgs) -> Result<Exi
         } else {
             "purged"
         };
-        println!("{verb} {}", purged.len());
+        say!("{verb} {}", purged.len());
         if let Some(error) = &failed {
-            eprintln!("stopped at {error}");
+            note!("stopped at {error}");
         }
         say_more(&found, filter);
     }

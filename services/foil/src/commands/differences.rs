@@ -35,14 +35,15 @@ pub async fn run(session: &Session, args: &DifferencesArgs) -> Result<ExitCode> 
         let rows: Vec<serde_json::Value> = records.iter().map(as_json).collect();
         session.print_json(&rows)?;
     } else if records.is_empty() {
-        println!(
-            "{} has no records{}",
+        say!(
+            "{} has no records{} in tenant {}",
             args.user,
             if args.item.is_some() {
                 " on that item"
             } else {
                 ""
-            }
+            },
+            session.tenant
         );
     } else {
         let items: Vec<&str> = records.iter().map(|r| r.key.item.as_str()).collect();
@@ -65,12 +66,11 @@ pub async fn run(session: &Session, args: &DifferencesArgs) -> Result<ExitCode> 
 
 /// The provenance that names other users' records stays inside.
 fn as_json(record: &Record) -> serde_json::Value {
-    let difference = record.difference.clone().map(|mut difference| {
-        if let Some(provenance) = &mut difference.provenance {
-            provenance.representatives.clear();
-        }
-        difference
-    });
+    let mut difference = json!(record.difference);
+    let provenance = difference.pointer_mut("/provenance");
+    if let Some(provenance) = provenance.and_then(|found| found.as_object_mut()) {
+        provenance.remove("representatives");
+    }
     json!({
         "item": record.key.item,
         "revision": record.revision,
@@ -81,9 +81,10 @@ fn as_json(record: &Record) -> serde_json::Value {
 }
 
 fn print(record: &Record, title: &str) {
-    println!(
+    say!(
         "{} · on {title} · revision {}",
-        record.key.user, record.revision
+        record.key.user,
+        render::revision(record.revision)
     );
     let Some(difference) = &record.difference else {
         let state = if record.due.is_some() {
@@ -91,15 +92,15 @@ fn print(record: &Record, title: &str) {
         } else {
             "not compared yet"
         };
-        println!("  {state}\n");
+        say!("  {state}\n");
         return;
     };
     let provenance = difference.provenance.clone().unwrap_or_default();
     for finding in &difference.findings {
         print_finding(finding);
     }
-    println!("{}", render::evidence(&difference.evidence, 2));
-    println!(
+    say!("{}", render::evidence(&difference.evidence, 2));
+    say!(
         "  against {} of {} who wrote on it, {} ago, by {} with {}\n",
         provenance.representatives.len(),
         provenance
@@ -113,7 +114,51 @@ fn print(record: &Record, title: &str) {
 }
 
 fn print_finding(finding: &v1::Finding) {
-    let sure = format!("({:.0} % sure)", finding.confidence * 100.0);
-    println!("  {:<10} {sure}", finding.criterion);
-    println!("{}", render::wrapped(&finding.statement, 4));
+    say!("  {}", finding.criterion);
+    say!("{}", render::wrapped(&finding.statement, 4));
+}
+
+#[cfg(test)]
+mod tests {
+    use foil_store::RecordKey;
+
+    use super::*;
+
+    #[test]
+    fn json_names_no_other_user() {
+        let provenance = v1::DifferenceProvenance {
+            representatives: vec!["11112222-secret".to_owned()],
+            model: "m".to_owned(),
+            ..v1::DifferenceProvenance::default()
+        };
+        let mut record = Record {
+            key: RecordKey {
+                tenant: "demo".to_owned(),
+                user: "mara".to_owned(),
+                item: "kettle".to_owned(),
+            },
+            id: uuid::Uuid::nil(),
+            text: "Good.".to_owned(),
+            title: String::new(),
+            rating: None,
+            occurred_at_ms: 1,
+            revision: 1,
+            updated_at_ms: 1,
+            sequence: 1,
+            vector: None,
+            difference: None,
+            due: None,
+            due_at_ms: 0,
+            opted_out: false,
+        };
+        assert_eq!(as_json(&record)["difference"], serde_json::Value::Null);
+        record.difference = Some(v1::Difference {
+            provenance: Some(provenance),
+            ..v1::Difference::default()
+        });
+        let shown = as_json(&record);
+        assert_eq!(shown["difference"]["provenance"]["model"], "m");
+        assert!(!shown.to_string().contains("representatives"), "{shown}");
+        assert!(!shown.to_string().contains("secret"), "{shown}");
+    }
 }

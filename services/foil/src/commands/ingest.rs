@@ -201,14 +201,14 @@ async fn one_file(
 
 fn print_published(summary: &Summary) {
     for fault in summary.faults.iter().take(FAULTS_SHOWN) {
-        eprintln!("{}:{}: {}", fault.file, fault.line, fault.error);
+        note!("{}:{}: {}", fault.file, fault.line, fault.error);
     }
     let more = summary.fault_count.saturating_sub(FAULTS_SHOWN as u64);
     if more > 0 {
-        eprintln!("and {more} more faults");
+        note!("and {}", render::count(more, "more fault"));
     }
     let (published, duplicates) = (summary.published, summary.duplicates);
-    println!(
+    say!(
         "published {published}, duplicates {duplicates}, faults {}",
         summary.fault_count
     );
@@ -219,11 +219,14 @@ fn print_waited(summary: &Summary) {
         return;
     };
     match &summary.left {
-        None => println!("all of it is worked on, after {seconds:.0} s"),
-        Some(left) => println!("not done after {seconds:.0} s: {left}"),
+        None => say!("all of it is worked on, after {seconds:.0} s"),
+        Some(left) => say!("not done after {seconds:.0} s: {left}"),
     }
     if let Some(dead @ 1..) = summary.dead {
-        println!("{dead} new dead letters: `foil dead list` shows why");
+        say!(
+            "{}: `foil dead list` shows why",
+            render::count(dead, "new dead letter")
+        );
     }
 }
 

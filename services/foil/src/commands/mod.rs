@@ -10,14 +10,14 @@ pub mod status;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use foil_runtime::config::{self, ConfigError};
+use foil_runtime::ConfigError;
 use foil_store::provision;
 
 use crate::bench;
 use crate::cli::{Cli, Global, UpArgs, Verb};
-use crate::config::{FoilConfig, model_faults, sources};
+use crate::config::{dump, file_faults, load, model_faults};
 use crate::session::Session;
-use crate::{nats_child, up};
+use crate::{nats_child, out, up};
 
 /// Runs one verb.
 ///
@@ -33,7 +33,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
             if session.json {
                 session.print_json(&report)?;
             } else {
-                print!("{report}");
+                out::text(&report.to_string());
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -54,17 +54,21 @@ async fn run_up(mut global: Global, args: UpArgs) -> Result<ExitCode> {
         let value = directory.to_string_lossy().into_owned();
         global.set.push(("up.data_dir".into(), value));
     }
-    let config: FoilConfig = config::load(&sources(&global))?;
+    let config = load(&global)?;
     if args.dump_config {
-        print!("{}", config::dump(&config)?);
+        out::text(&dump(config)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let faults = model_faults(&config);
+    let mut faults = model_faults(&config);
+    // Nothing to look for yet where the name itself is at fault.
+    if args.check_config && faults.is_empty() {
+        faults = file_faults(&config);
+    }
     if !faults.is_empty() {
         return Err(ConfigError { faults }.into());
     }
     if args.check_config {
-        println!("the configuration holds");
+        say!("the configuration holds, and its files are there; servers were not tried");
         return Ok(ExitCode::SUCCESS);
     }
     up::run(config).await?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use foil_proto::v1;
 
-use crate::cli::ProfileArgs;
+use crate::cli::{ProfileArgs, TENANT};
 use crate::render;
 use crate::session::Session;
 
@@ -35,15 +35,27 @@ pub async fn run(session: &Session, args: &ProfileArgs) -> Result<ExitCode> {
         return Ok(code(&versions));
     }
     if versions.is_empty() {
-        println!(
-            "{user} has no profile yet. One is made once somebody asks for the user:\n  \
-             foil context {user} --item ITEM --wait"
-        );
+        let records = session.store.count_user_records(tenant, user).await?;
+        say!("{}", no_profile(tenant, user, records));
     }
     for profile in &versions {
         print(profile);
     }
     Ok(code(&versions))
+}
+
+fn no_profile(tenant: &str, user: &str, records: u64) -> String {
+    if records == 0 {
+        return format!("{user} has no records in tenant {tenant}");
+    }
+    let option = match tenant {
+        TENANT => String::new(),
+        tenant => format!(" --tenant {tenant}"),
+    };
+    format!(
+        "{user} has no profile yet. One is made once somebody asks for the user:\n  \
+         foil context {user} --item ITEM --wait{option}"
+    )
 }
 
 fn code(versions: &[v1::Profile]) -> ExitCode {
@@ -57,7 +69,7 @@ fn code(versions: &[v1::Profile]) -> ExitCode {
 fn print(profile: &v1::Profile) {
     let provenance = profile.provenance.clone().unwrap_or_default();
     let compared = provenance.sources.iter().filter(|s| s.compared).count();
-    println!(
+    say!(
         "{} · version {} · {} old · {} of {} records compared · {}",
         profile.user,
         profile.version,
@@ -66,15 +78,31 @@ fn print(profile: &v1::Profile) {
         provenance.sources.len(),
         profile.strategy,
     );
-    println!("\n{}\n", render::wrapped(&profile.summary, 2));
+    say!("\n{}\n", render::wrapped(&profile.summary, 2));
     if !profile.evidence.is_empty() {
-        println!(
-            "  measured, mean over the compared records (bar: against all who wrote on the item)"
+        say!(
+            "  measured, mean over the compared records; everyone: all who wrote on the same items"
         );
-        println!("{}", render::evidence(&profile.evidence, 2));
+        say!("{}", render::evidence(&profile.evidence, 2));
     }
-    println!(
+    say!(
         "  by {} with {}\n",
-        provenance.model, provenance.prompt_version
+        provenance.model,
+        provenance.prompt_version
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_from_somebody_without_a_profile() {
+        let nobody = no_profile("shop", "mara", 0);
+        assert_eq!(nobody, "mara has no records in tenant shop");
+        let command = "foil context mara --item ITEM --wait";
+        assert!(no_profile(TENANT, "mara", 3).ends_with(command));
+        let elsewhere = no_profile("shop", "mara", 3);
+        assert!(elsewhere.ends_with("--wait --tenant shop"), "{elsewhere}");
+    }
 }

@@ -1,18 +1,23 @@
 //! `foil context USER` and `foil generate USER`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use foil_generator::client::{CallError, Caller};
 use foil_proto::v1::{self, generate_reply::Part};
 use futures::StreamExt as _;
 use serde_json::json;
+use tokio::task::JoinSet;
 
+use super::ingest::wait;
+use super::status::table::printable;
 use crate::cli::RequestArgs;
-use crate::render;
 use crate::session::Session;
+use crate::{out, render};
+
+/// Longest look at whether an item is known: the request itself needs no answer to that.
+const ITEM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a call gave.
 #[derive(Default)]
@@ -29,14 +34,14 @@ struct Answer {
 pub async fn context(session: &Session, args: &RequestArgs) -> Result<ExitCode> {
     let mut request = request(session, args);
     request.context_only = true;
-    let answer = call(session, request, args.timeout, |_| {}).await?;
+    let answer = call(session, args, request, |_| {}).await?;
     if session.json {
         session.print_json(&json!({"context": answer.context, "done": answer.done}))?;
     } else {
-        eprintln!("{}", headline(&answer.context));
-        println!("{}", answer.context.block.trim_end());
+        note!("{}", headline(&answer.context));
+        say!("{}", answer.context.block.trim_end());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code(args, &answer.context))
 }
 
 /// Prints the text as it comes.
@@ -46,28 +51,59 @@ pub async fn context(session: &Session, args: &RequestArgs) -> Result<ExitCode> 
 pub async fn generate(session: &Session, args: &RequestArgs) -> Result<ExitCode> {
     let request = request(session, args);
     let quiet = session.json;
-    let answer = call(session, request, args.timeout, |part| {
-        let mut out = std::io::stdout();
-        match part {
-            _ if quiet => {}
-            Part::Context(context) => eprintln!("{}", headline(context)),
-            Part::Delta(delta) => {
-                let shown = delta.chars().filter(|c| *c == '\n' || !c.is_control());
-                // A closed pipe is no reason to stop: the answer's end still decides the exit code.
-                let _ = write!(out, "{}", shown.collect::<String>());
-                let _ = out.flush();
-            }
-            Part::Done(_) | Part::Failure(_) => {
-                let _ = writeln!(out);
-            }
+    let answer = call(session, args, request, |part| match part {
+        _ if quiet => {}
+        Part::Context(context) => note!("{}", headline(context)),
+        Part::Delta(delta) => {
+            let shown = delta.chars().filter(|c| *c == '\n' || !c.is_control());
+            out::text(&shown.collect::<String>());
         }
+        Part::Done(_) | Part::Failure(_) => out::text("\n"),
     })
     .await?;
     if session.json {
         let (context, text, done) = (&answer.context, &answer.text, &answer.done);
         session.print_json(&json!({"context": context, "text": text, "done": done}))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code(args, &answer.context))
+}
+
+/// Failure when the version that was waited for did not come.
+fn code(args: &RequestArgs, context: &v1::Context) -> ExitCode {
+    match missed(args, context) {
+        Some(words) => {
+            note!("{words}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
+    }
+}
+
+fn missed(args: &RequestArgs, context: &v1::Context) -> Option<String> {
+    let (wanted, got) = (args.min_version, context.profile_version);
+    // A context without a profile was asked for.
+    let none = args.strategy == "non-perso";
+    (wanted > got && !none).then(|| match got {
+        0 => format!("version {wanted} was not reached: there is no profile yet"),
+        got => format!("version {wanted} was not reached: this is version {got}"),
+    })
+}
+
+/// Says so when nothing is known of the item but its id: the text would be about nothing.
+async fn say_unknown_item(session: &Session, args: &RequestArgs) {
+    let described = !(args.item_title.is_empty() && args.item_description.is_empty());
+    if args.item.is_empty() || described {
+        return;
+    }
+    let item = session.store.item(&session.tenant, &args.item);
+    if let Ok(Ok(None)) = tokio::time::timeout(ITEM_PATIENCE, item).await {
+        note!("{}", unknown_item(&args.item));
+    }
+}
+
+fn unknown_item(item: &str) -> String {
+    let item = printable(item);
+    format!("item {item} is not known; give --item-title and --item-description")
 }
 
 fn headline(context: &v1::Context) -> String {
@@ -111,19 +147,32 @@ fn request(session: &Session, args: &RequestArgs) -> v1::GenerateRequest {
 
 async fn call(
     session: &Session,
+    args: &RequestArgs,
     request: v1::GenerateRequest,
-    timeout: Duration,
     mut each: impl FnMut(&Part),
 ) -> Result<Answer> {
+    let named = [&args.item, &args.item_title, &args.item_description];
+    ensure!(
+        named.iter().any(|text| !text.is_empty()),
+        "give --item, or --item-title / --item-description"
+    );
+    say_unknown_item(session, args).await;
+    // Dropped, it ends.
+    let mut waiting = JoinSet::new();
+    if args.wait || args.min_version > 0 {
+        waiting.spawn(wait::tell(session.jetstream.clone()));
+    }
     let caller = Caller::new(session.nats.clone());
     let mut answer = Answer::default();
-    let parts = match caller.generate(request, timeout).await {
+    let parts = match caller.generate(request, args.timeout).await {
         Err(CallError::Busy) => bail!("busy: too many requests are waiting; try again"),
         other => other?,
     };
     let mut parts = std::pin::pin!(parts);
     while let Some(part) = parts.next().await {
         let part = part?;
+        // The first part ends the wait.
+        waiting.abort_all();
         each(&part);
         match part {
             Part::Context(context) => answer.context = context,
@@ -137,3 +186,6 @@ async fn call(
     }
     bail!("the answer ended early")
 }
+
+#[cfg(test)]
+mod tests;

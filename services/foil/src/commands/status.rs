@@ -33,27 +33,29 @@ pub async fn run(session: &Session) -> Result<ExitCode> {
 }
 
 fn print(status: &Status) {
-    println!("{}\n", streams(&status.streams));
-    println!("{}\n", consumers(status));
+    say!("{}\n", streams(&status.streams));
+    say!("{}\n", consumers(status));
     let stages = match &status.stages {
-        Readiness::Ready { checks } => format!("ready ({} checks)", checks.len()),
+        Readiness::Ready { checks } => {
+            format!("ready ({})", render::count(checks.len() as u64, "check"))
+        }
         Readiness::NotReady { down } => format!("not ready: {}", down.join(", ")),
         Readiness::Unreachable { why } => {
             format!("cannot be asked at {} (admin.listen): {why}", status.admin)
         }
     };
-    println!("stages        {}", printable(&stages));
+    say!("stages        {}", printable(&stages));
     let qdrant = match &status.qdrant {
         Ok(()) => "ready".to_owned(),
         Err(error) => error.clone(),
     };
-    println!("qdrant        {}", printable(&qdrant));
+    say!("qdrant        {}", printable(&qdrant));
     match status.dead {
-        Some(0) => println!("dead letters  none"),
-        Some(dead) => println!("dead letters  {dead}: `foil dead list` shows why"),
-        None => println!("dead letters  unknown"),
+        Some(0) => say!("dead letters  none"),
+        Some(dead) => say!("dead letters  {dead}: `foil dead list` shows why"),
+        None => say!("dead letters  unknown"),
     }
-    println!("\n{}", status.words);
+    say!("\n{}", status.words);
 }
 
 fn streams(streams: &[StreamStatus]) -> String {
@@ -94,8 +96,8 @@ fn consumers(status: &Status) -> String {
         .map(|consumer| match &consumer.lag {
             Ok(lag) => vec![
                 consumer.stage.to_owned(),
-                lag.pending.to_string(),
-                lag.unacked.to_string(),
+                lag.waiting.to_string(),
+                lag.in_work.to_string(),
                 lag.redelivered.to_string(),
             ],
             Err(error) => vec![

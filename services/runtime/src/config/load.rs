@@ -10,11 +10,10 @@ use figment::value::{Dict, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{ConfigError, Fault, Faults, Sources, Validate};
+use super::{ConfigError, Fault, Faults, PREFIX, Sources, Validate};
 
 /// More faults than this are not looked for.
 const FAULTS_MAX: usize = 64;
-const PREFIX: &str = "FOIL_";
 
 /// One source's values.
 struct Layer {
@@ -97,11 +96,7 @@ fn layers(sources: &Sources, faults: &mut Vec<Fault>) -> Vec<Layer> {
                 values,
                 bare: None,
             }),
-            Err(problem) => faults.push(Fault {
-                key: String::new(),
-                problem,
-                origin: Some(name),
-            }),
+            Err(fault) => faults.push(fault),
         }
     }
     // Each variable and flag is a layer of its own: a fault then names it.
@@ -122,14 +117,22 @@ fn layers(sources: &Sources, faults: &mut Vec<Fault>) -> Vec<Layer> {
     layers
 }
 
-fn read_file(path: &std::path::Path) -> Result<Dict, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+fn read_file(path: &std::path::Path) -> Result<Dict, Fault> {
+    let name = path.display();
+    let fault = |problem, origin| Fault {
+        key: String::new(),
+        problem,
+        origin,
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| fault(format!("cannot read {name}: {error}"), None))?;
     let data = Toml::string(&text).data().map_err(|error| {
         // figment's text repeats where the value came from; the origin says so already.
-        match error.kind {
+        let problem = match error.kind {
             Kind::Message(text) => text.trim_end().to_owned(),
             kind => kind.to_string(),
-        }
+        };
+        fault(problem, Some(name.to_string()))
     })?;
     Ok(data.into_values().next().unwrap_or_default())
 }

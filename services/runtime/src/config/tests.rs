@@ -258,6 +258,31 @@ fn foreign_variables_are_left_alone() {
 }
 
 #[test]
+fn variables_that_name_no_key_are_known() {
+    let names = [
+        "FOIL_BOGUS",
+        "FOIL_CACHE",
+        "FOIL_CACHES",
+        "FOIL_DEMO_WAIT",
+        "FOIL_LLM_PARALLEL",
+        "FOIL_LLM__PARALLEL",
+        "FOIL_NATS_PORT",
+        "FOIL_NATS_PORT_4222_TCP_ADDR",
+        "FOIL_NATS_SERVICE_HOST",
+        "FOIL_NATS_SERVICE_PORT_CLIENT",
+        "FOIL_TEST_LLM_MODEL",
+        "PATH",
+        "REFOIL_BOGUS",
+    ];
+    let sources = Sources {
+        environment: names.map(|name| (name.to_owned(), String::new())).into(),
+        ..Sources::default()
+    };
+    let strays: Vec<_> = sources.strays().collect();
+    assert_eq!(strays, ["FOIL_BOGUS", "FOIL_CACHES", "FOIL_LLM_PARALLEL"]);
+}
+
+#[test]
 fn a_file_that_is_none() {
     let faults = sources(Some("[nats\nurl"), &[], &[("stage.share", "3")]).faults();
     assert_eq!(
@@ -270,7 +295,8 @@ fn a_file_that_is_none() {
         ..Sources::default()
     })
     .expect_err("no file");
-    assert!(error.to_string().contains("no/such/file.toml"), "{error}");
+    let said = "cannot read no/such/file.toml: ";
+    assert!(error.to_string().contains(said), "{error}");
 }
 
 #[test]

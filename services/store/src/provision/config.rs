@@ -75,6 +75,32 @@ impl Default for ProvisionConfig {
     }
 }
 
+impl ProvisionConfig {
+    /// With Foil's default in the place of each limit that is absent; one that is absent still is
+    /// no limit at all.
+    #[must_use]
+    pub fn effective(&self) -> Self {
+        let mut all = super::streams::specs(self).into_iter().map(|spec| Limits {
+            max_bytes: u64::try_from(spec.stream.max_bytes).ok(),
+            max_messages: u64::try_from(spec.stream.max_messages).ok(),
+            max_age: Some(spec.stream.max_age).filter(|age| !age.is_zero()),
+        });
+        let mut next = || all.next().expect("there are as many specs as limits");
+        Self {
+            updates: next(),
+            select: next(),
+            extract: next(),
+            profile: next(),
+            generate: next(),
+            events: next(),
+            dead: next(),
+            profiles: next(),
+            active: next(),
+            ..self.clone()
+        }
+    }
+}
+
 impl Validate for ProvisionConfig {
     fn validate(&self, faults: &mut Faults) {
         let odd = [1, 3, 5].contains(&self.replicas);

@@ -41,8 +41,8 @@ pub struct Summary {
     error: String,
     subject: String,
     stream: String,
-    stream_sequence: String,
-    deliveries: String,
+    stream_sequence: Option<u64>,
+    deliveries: Option<u64>,
 }
 
 impl Letter {
@@ -123,8 +123,8 @@ impl Letter {
             error: self.error.clone(),
             subject: self.subject.clone(),
             stream: self.stream.clone(),
-            stream_sequence: self.stream_sequence.clone(),
-            deliveries: self.deliveries.clone(),
+            stream_sequence: self.stream_sequence.parse().ok(),
+            deliveries: self.deliveries.parse().ok(),
         }
     }
 }

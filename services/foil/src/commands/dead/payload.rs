@@ -1,42 +1,72 @@
-//! What a dead letter's message holds, with users' text cut short: enough to see why it failed.
+//! What a dead letter's message holds. For people users' text is cut short, enough to see why it
+//! failed; as JSON every value is the message's own.
 
 use foil_proto::v1;
 use foil_proto::v1::update::Change;
 use prost::Message;
+use serde_json::Value;
 
 use crate::commands::status::table::shortened;
+use crate::render;
 
 /// Characters of a text or a description.
 const TEXT_CHARACTERS: usize = 80;
 
+/// What a value is, for a person.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Plain,
+    /// A user's text.
+    Text,
+    /// Milliseconds since 1970, or a revision, which may be such a time.
+    Time,
+}
+
 /// Names and values, in order.
 #[derive(Debug, Default)]
-pub struct Fields(Vec<(&'static str, String)>);
+pub struct Fields(Vec<(&'static str, Kind, Value)>);
 
 impl Fields {
-    fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.0.push((name, value.to_string()));
+    fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.0.push((name, Kind::Plain, value.into()));
         self
     }
 
-    fn text(self, name: &'static str, text: &str) -> Self {
-        let bytes = text.len();
-        self.with(
-            name,
-            format!("{} ({bytes} bytes)", shortened(text, TEXT_CHARACTERS)),
-        )
+    fn text(mut self, name: &'static str, text: String) -> Self {
+        self.0.push((name, Kind::Text, text.into()));
+        self
     }
 
-    pub fn list(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    fn time(mut self, name: &'static str, ms: impl Into<Value>) -> Self {
+        self.0.push((name, Kind::Time, ms.into()));
+        self
     }
 
-    pub fn into_json(self) -> serde_json::Value {
+    /// For people.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let shown = |(name, kind, value): &(_, Kind, Value)| (*name, shown(*kind, value));
+        self.0.iter().map(shown)
+    }
+
+    pub fn into_json(self) -> Value {
         let pairs = self.0.into_iter();
         pairs
-            .map(|(name, value)| (name.to_owned(), value.into()))
+            .map(|(name, _, value)| (name.to_owned(), value))
             .collect::<serde_json::Map<_, _>>()
             .into()
+    }
+}
+
+fn shown(kind: Kind, value: &Value) -> String {
+    match (kind, value) {
+        (Kind::Text, Value::String(text)) => {
+            let bytes = text.len();
+            format!("{} ({bytes} bytes)", shortened(text, TEXT_CHARACTERS))
+        }
+        (_, Value::String(text)) => text.clone(),
+        (_, Value::Null) => "none".to_owned(),
+        (Kind::Time, value) => value.as_u64().map_or(value.to_string(), render::revision),
+        (_, value) => value.to_string(),
     }
 }
 
@@ -77,28 +107,25 @@ fn update(update: v1::Update) -> Fields {
         Some(Change::RecordUpsert(record)) => keys("record", tenant)
             .with("user", record.user)
             .with("item", record.item)
-            .text("title", &record.title)
-            .with(
-                "rating",
-                record.rating.map_or("none".to_owned(), |r| r.to_string()),
-            )
-            .with("occurred_at_ms", record.occurred_at_ms)
-            .with("revision", record.revision)
-            .text("text", &record.text),
+            .text("title", record.title)
+            .with("rating", record.rating)
+            .time("occurred_at_ms", record.occurred_at_ms)
+            .time("revision", record.revision)
+            .text("text", record.text),
         Some(Change::RecordDelete(delete)) => keys("record_delete", tenant)
             .with("user", delete.user)
             .with("item", delete.item)
-            .with("revision", delete.revision),
+            .time("revision", delete.revision),
         Some(Change::ItemUpsert(item)) => keys("item", tenant)
             .with("item", item.item)
-            .with("revision", item.revision)
-            .text("title", &item.title)
-            .text("description", &item.description),
+            .time("revision", item.revision)
+            .text("title", item.title)
+            .text("description", item.description),
         Some(Change::UserErase(erase)) => keys("user_erase", tenant).with("user", erase.user),
         Some(Change::PeerOptOut(choice)) => keys("peer_opt_out", tenant)
             .with("user", choice.user)
             .with("opted_out", choice.opted_out)
-            .with("revision", choice.revision),
+            .time("revision", choice.revision),
     }
 }
 
@@ -106,9 +133,9 @@ fn generate(request: v1::GenerateRequest) -> Fields {
     keys("generate", &request.tenant)
         .with("user", request.user)
         .with("item", request.item)
-        .text("item_title", &request.item_title)
-        .text("title", &request.title)
+        .text("item_title", request.item_title)
+        .text("title", request.title)
         .with("strategy", request.strategy)
         .with("max_tokens", request.max_tokens)
-        .with("deadline_ms", request.deadline_ms)
+        .time("deadline_ms", request.deadline_ms)
 }

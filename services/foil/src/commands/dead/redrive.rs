@@ -80,19 +80,19 @@ fn print(report: &Report, args: &RedriveArgs) {
     } else {
         "redrove"
     };
-    println!(
+    say!(
         "{verb} {}, refused {}",
         report.redriven.len(),
         report.refused.len()
     );
     for refused in &report.refused {
-        println!("  {}: {}", refused.sequence, refused.why);
+        say!("  {}: {}", refused.sequence, refused.why);
     }
     if let Some(error) = &report.error {
-        eprintln!("stopped at {error}");
+        note!("stopped at {error}");
     }
     if report.more {
-        eprintln!("there are more than {}: --limit", args.filter.limit);
+        note!("there are more than {}: --limit", args.filter.limit);
     }
 }
 

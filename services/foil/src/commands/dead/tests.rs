@@ -172,15 +172,25 @@ async fn filters_and_the_limit() {
     assert_eq!(names.len(), 7, "{names:?}");
     assert_eq!(found.letters[1].tenant().as_deref(), Some("other"));
     assert_eq!(found.letters[1].user().as_deref(), Some("b"));
-    let unknown = DeadFilter {
+    let no_stage = DeadFilter {
         stage: Some("embeder".into()),
         ..EVERYTHING
     };
-    assert!(
-        find(&test.session, &dead(&test).await, &unknown)
-            .await
-            .is_err()
-    );
+    let no_reason = DeadFilter {
+        reason: Some("bogus".into()),
+        ..EVERYTHING
+    };
+    for (unknown, words) in [
+        (no_stage, "--stage: \"embeder\" is none of embedder, "),
+        (
+            no_reason,
+            "--reason: \"bogus\" is none of undecodable, invalid, ",
+        ),
+    ] {
+        let found = find(&test.session, &dead(&test).await, &unknown).await;
+        let error = found.err().expect("an error").to_string();
+        assert!(error.starts_with(words), "{error}");
+    }
     for verb in [DeadVerb::List(EVERYTHING), DeadVerb::Show { sequence: a }] {
         assert_eq!(
             run(&test.session, &verb).await.expect("it ran"),
@@ -325,6 +335,32 @@ async fn purging_needs_to_be_told_what() {
         .await
         .expect("it ran");
     assert!(sequences(&test, &EVERYTHING).await.is_empty());
+}
+
+#[test]
+fn json_has_the_message_s_own_values() {
+    let mut update = record("demo", "u", &"long ".repeat(100));
+    let fields = |update: &v1::Update| {
+        let fields = payload::fields("foil.v1.update.demo.u", &update.encode_to_vec());
+        fields.expect("it decodes")
+    };
+    if let Some(Change::RecordUpsert(record)) = &mut update.change {
+        record.revision = 1_773_512_400_000;
+    }
+    let shown: Vec<_> = fields(&update).list().collect();
+    let revision = "1773512400000 (2026-03-14 18:20 UTC)".to_owned();
+    assert!(shown.contains(&("revision", revision)), "{shown:?}");
+    assert!(shown.contains(&("rating", "none".to_owned())), "{shown:?}");
+    let value = fields(&update).into_json();
+    assert_eq!(value["title"], "");
+    assert_eq!(value["rating"], serde_json::Value::Null);
+    assert_eq!(value["occurred_at_ms"], 0);
+    assert_eq!(value["revision"], 1_773_512_400_000_u64);
+    assert_eq!(value["text"], "long ".repeat(100));
+    if let Some(Change::RecordUpsert(record)) = &mut update.change {
+        record.rating = Some(2.5);
+    }
+    assert_eq!(fields(&update).into_json()["rating"], 2.5);
 }
 
 #[test]

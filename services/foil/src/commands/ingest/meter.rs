@@ -66,9 +66,9 @@ impl Meter {
         } else if let Some(total @ 1..) = self.total {
             let share = (self.bytes as f64 / total as f64).min(1.0);
             let left = seconds * (1.0 - share) / share.max(f64::EPSILON);
-            eprintln!("publish: {:.0} %, {text}, {left:.0} s left", share * 100.0);
+            note!("publish: {:.0} %, {text}, {left:.0} s left", share * 100.0);
         } else {
-            eprintln!("publish: {text}, {seconds:.0} s");
+            note!("publish: {text}, {seconds:.0} s");
         }
     }
 

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::meter::LINE_EVERY;
+use crate::render;
 use crate::session::Session;
 
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -46,10 +47,13 @@ impl fmt::Display for Left {
             comparisons,
             profiles,
         } = self;
-        write!(
-            f,
-            "left: {records} records, {items} items, {comparisons} comparisons, {profiles} profiles"
-        )
+        let parts = [
+            render::count(*records, "record"),
+            render::count(*items, "item"),
+            render::count(*comparisons, "comparison"),
+            render::count(*profiles, "profile"),
+        ];
+        write!(f, "left: {}", parts.join(", "))
     }
 }
 
@@ -92,6 +96,18 @@ pub async fn until_done(session: &Session, timeout: Duration) -> Result<Waited> 
             return Ok(Waited { seconds, left });
         }
         tokio::time::sleep(POLL_EVERY.min(timeout - elapsed)).await;
+    }
+}
+
+/// Says every 5 seconds what is left, until it is dropped. A server that does not answer leaves a
+/// line out.
+pub async fn tell(jetstream: JetStream) {
+    let started = Instant::now();
+    loop {
+        tokio::time::sleep(LINE_EVERY).await;
+        if let Ok(left) = left(&jetstream).await {
+            note!("wait: {:.0} s, {left}", started.elapsed().as_secs_f64());
+        }
     }
 }
 
@@ -169,7 +185,7 @@ impl Show {
             bar.set_message(text);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("work: {:.0} s, {text}", elapsed.as_secs_f64());
+            note!("work: {:.0} s, {text}", elapsed.as_secs_f64());
         }
     }
 
@@ -194,6 +210,17 @@ fn seconds_left(left: Left, most: u64, since: Duration) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let left = Left {
+            records: 1,
+            profiles: 2,
+            ..Left::default()
+        };
+        let words = "left: 1 record, 0 items, 0 comparisons, 2 profiles";
+        assert_eq!(left.to_string(), words);
+    }
 
     #[test]
     fn time_left_is_told_only_when_the_whole_is_known() {

@@ -35,7 +35,7 @@ pub struct Status {
     /// Where the stages are asked whether they are ready.
     pub admin: SocketAddr,
     pub stages: Readiness,
-    #[serde(serialize_with = "ok_or_error")]
+    #[serde(serialize_with = "ready_or_error")]
     pub qdrant: Result<(), String>,
     pub dead: Option<u64>,
     /// All there, reachable and ready.
@@ -69,9 +69,9 @@ pub struct ConsumerStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lag {
     /// Not delivered yet.
-    pub pending: u64,
+    pub waiting: u64,
     /// Delivered and not finished.
-    pub unacked: u64,
+    pub in_work: u64,
     /// Of those, delivered more than once.
     pub redelivered: u64,
 }
@@ -84,6 +84,17 @@ fn ok_or_error<T: Serialize, S: Serializer>(
     match result {
         Ok(value) => value.serialize(serializer),
         Err(error) => serde_json::json!({ "error": error }).serialize(serializer),
+    }
+}
+
+/// `{"ready": true}`, or `{"ready": false, "error": ...}`.
+fn ready_or_error<S: Serializer>(
+    result: &Result<(), String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match result {
+        Ok(()) => serde_json::json!({ "ready": true }).serialize(serializer),
+        Err(error) => serde_json::json!({ "ready": false, "error": error }).serialize(serializer),
     }
 }
 
@@ -145,8 +156,8 @@ async fn lag(jetstream: &JetStream, stage: &str, stream: &str) -> Result<Lag, St
         .await
         .map_err(|e| e.to_string())?;
     Ok(Lag {
-        pending: info.num_pending,
-        unacked: info.num_ack_pending as u64,
+        waiting: info.num_pending,
+        in_work: info.num_ack_pending as u64,
         redelivered: info.num_redelivered as u64,
     })
 }
@@ -159,18 +170,19 @@ pub(super) fn words(consumers: &[ConsumerStatus], in_profile: Option<u64>) -> St
     let lag = |consumer: &ConsumerStatus| consumer.lag.clone().unwrap_or_default();
     let behind: Vec<_> = consumers
         .iter()
-        .filter(|consumer| lag(consumer).pending > 0)
-        .map(|consumer| format!("{} is {} behind", consumer.stage, lag(consumer).pending))
+        .filter(|consumer| lag(consumer).waiting > 0)
+        .map(|consumer| format!("{} is {} behind", consumer.stage, lag(consumer).waiting))
         .collect();
     if !behind.is_empty() {
         return behind.join(", ");
     }
-    let unacked: u64 = consumers.iter().map(|consumer| lag(consumer).unacked).sum();
-    if unacked > 0 {
-        return format!("keeping up: nothing waits, {unacked} in work");
+    let in_work: u64 = consumers.iter().map(|consumer| lag(consumer).in_work).sum();
+    if in_work > 0 {
+        return format!("keeping up: nothing waits, {in_work} in work");
     }
     match in_profile {
-        Some(waiting @ 1..) => {
+        Some(1) => "all caught up; 1 profile waits for its user's burst to end".to_owned(),
+        Some(waiting @ 2..) => {
             format!("all caught up; {waiting} profiles wait for their users' bursts to end")
         }
         _ => "all caught up".to_owned(),

@@ -9,10 +9,10 @@ use super::survey::{ConsumerStatus, Lag, look, words};
 use super::*;
 use crate::commands::ingest::tests::{provisioned, unprovisioned};
 
-fn consumer(stage: &'static str, pending: u64, unacked: u64) -> ConsumerStatus {
+fn consumer(stage: &'static str, waiting: u64, in_work: u64) -> ConsumerStatus {
     let lag = Ok(Lag {
-        pending,
-        unacked,
+        waiting,
+        in_work,
         redelivered: 0,
     });
     ConsumerStatus { stage, lag }
@@ -22,6 +22,7 @@ fn consumer(stage: &'static str, pending: u64, unacked: u64) -> ConsumerStatus {
 fn whether_it_keeps_up_in_words() {
     let idle = || consumer(stage::SELECTOR, 0, 0);
     assert_eq!(words(&[idle()], Some(0)), "all caught up");
+    assert!(words(&[idle()], Some(1)).ends_with("1 profile waits for its user's burst to end"));
     assert!(words(&[idle()], Some(3)).starts_with("all caught up; 3 profiles wait"));
     assert_eq!(
         words(&[consumer(stage::EMBEDDER, 312, 1), idle()], Some(0)),
@@ -103,6 +104,9 @@ async fn a_fresh_foil_is_caught_up_and_one_behind_says_so() {
     assert!(state.oldest_ms.is_some_and(|age| age < 60_000));
     let json = serde_json::to_value(&status).expect("json");
     assert_eq!(json["streams"][0]["state"]["messages"], 2);
+    assert_eq!(json["qdrant"], serde_json::json!({"ready": true}));
+    let lag = serde_json::json!({"waiting": 2, "in_work": 0, "redelivered": 0});
+    assert_eq!(json["consumers"][0]["lag"], lag);
     assert!(streams(&status.streams).contains("FOIL_UPDATES"));
     assert!(consumers(&status).contains("redelivered"));
 }
@@ -113,6 +117,9 @@ async fn without_provision_it_says_what_to_do() {
     let status = look(&test.session).await;
     assert!(status.words.contains("foil provision"), "{}", status.words);
     assert!(!status.healthy && status.dead.is_none() && status.qdrant.is_err());
+    let json = serde_json::to_value(&status).expect("json");
+    assert_eq!(json["qdrant"]["ready"], false);
+    assert!(json["qdrant"]["error"].is_string(), "{json}");
 }
 
 #[test]

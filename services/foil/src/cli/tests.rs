@@ -1,0 +1,64 @@
+use clap::CommandFactory as _;
+
+use super::*;
+
+fn refused(arguments: &[&str]) -> String {
+    let error = Cli::try_parse_from(arguments).expect_err("a usage error");
+    assert_eq!(error.exit_code(), 2);
+    error.to_string()
+}
+
+#[test]
+fn what_is_wrong_is_quoted_and_what_is_right_is_said() {
+    let words = refused(&["foil", "context", "mara", "--timeout", "abc"]);
+    assert!(words.contains("'abc'"), "{words}");
+    assert!(
+        words.contains("expected a duration like 30s or 2m"),
+        "{words}"
+    );
+    let words = refused(&["foil", "context", "mara", "--strategy", "best"]);
+    assert!(
+        words.contains("'best'") && words.contains("non-perso"),
+        "{words}"
+    );
+}
+
+#[test]
+fn help_names_no_default_that_is_none() {
+    let mut command = Cli::command();
+    for verb in ["context", "generate", "profile", "differences"] {
+        let verb = command.find_subcommand_mut(verb).expect("the verb");
+        for line in verb.render_long_help().to_string().lines() {
+            let sentinel = line.contains("[default: ]") || line.contains("[default: \"\"]");
+            assert!(!sentinel, "{line}");
+        }
+        let user = verb.get_positionals().next().expect("the user");
+        assert!(user.get_help().is_some(), "{}", verb.get_name());
+    }
+    let context = command.find_subcommand_mut("context").expect("the verb");
+    let help = context.render_long_help().to_string();
+    assert!(
+        help.contains("[default: generator.max_tokens, 384]"),
+        "{help}"
+    );
+    assert!(help.contains("- intsum:"), "{help}");
+    let tokens = foil_generator::GeneratorConfig::default().max_tokens;
+    assert_eq!(tokens, 384);
+}
+
+#[test]
+fn options_of_every_verb_stand_under_their_own_heading() {
+    let mut command = Cli::command();
+    command.build();
+    for verb in command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help")
+    {
+        for name in ["config", "set", "tenant", "json"] {
+            let mut arguments = verb.get_arguments();
+            let argument = arguments.find(|argument| argument.get_id() == name);
+            let heading = argument.expect("a global option").get_help_heading();
+            assert_eq!(heading, Some("Global options"), "{}", verb.get_name());
+        }
+    }
+}

@@ -1,0 +1,53 @@
+use clap::Parser as _;
+
+use super::*;
+use crate::cli::{Cli, Verb};
+use crate::commands::ingest::tests::provisioned;
+
+fn args(words: &[&str]) -> RequestArgs {
+    let all = ["foil", "context", "mara"].iter().chain(words);
+    match Cli::try_parse_from(all).expect("valid").verb {
+        Verb::Context(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn context_of(version: u64) -> v1::Context {
+    v1::Context {
+        profile_version: version,
+        ..v1::Context::default()
+    }
+}
+
+#[test]
+fn a_version_that_did_not_come_is_said_and_fails() {
+    let wanted = args(&["--item", "kettle", "--min-version", "99"]);
+    let words = missed(&wanted, &context_of(2)).expect("words");
+    assert_eq!(words, "version 99 was not reached: this is version 2");
+    assert_eq!(code(&wanted, &context_of(2)), ExitCode::FAILURE);
+    assert!(missed(&wanted, &context_of(0)).is_some());
+    assert_eq!(missed(&wanted, &context_of(99)), None);
+    assert_eq!(code(&wanted, &context_of(100)), ExitCode::SUCCESS);
+    let any = args(&["--item", "kettle"]);
+    assert_eq!(missed(&any, &context_of(0)), None);
+    let without = args(&["--min-version", "9", "--strategy", "non-perso"]);
+    assert_eq!(missed(&without, &context_of(0)), None);
+}
+
+#[tokio::test]
+async fn a_request_about_nothing_is_not_sent() {
+    let test = provisioned().await;
+    let error = context(&test.session, &args(&[])).await;
+    let words = error.expect_err("no item").to_string();
+    assert_eq!(words, "give --item, or --item-title / --item-description");
+}
+
+#[test]
+fn an_unknown_item_cannot_steer_the_terminal() {
+    let words = unknown_item("nosuch\u{1b}[2J");
+    assert!(words.starts_with("item nosuch"), "{words}");
+    assert!(
+        words.contains("--item-title") && !words.contains('\u{1b}'),
+        "{words}"
+    );
+}
