@@ -229,7 +229,7 @@ async fn dead_letters(place: &Place) -> BTreeMap<u64, (String, String)> {
     let text = |letter: &serde_json::Value, key: &str| letter[key].as_str().unwrap().to_owned();
     letters
         .map(|letter| {
-            let sequence = text(letter, "stream_sequence").parse().unwrap();
+            let sequence = letter["stream_sequence"].as_u64().unwrap();
             (sequence, (text(letter, "reason"), text(letter, "error")))
         })
         .collect()

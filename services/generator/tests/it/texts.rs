@@ -35,7 +35,7 @@ async fn a_text_costs_one_call_and_streams() {
     // What the user wrote is what the model answered before.
     let (turns, last) = turns(&stub.last_request().body);
     assert!(
-        turns.contains(&"It boils. It stops.".to_owned()),
+        turns.contains(&"It boils. It stops. Good.".to_owned()),
         "{turns:?}"
     );
     assert!(last.contains("folds flat"), "{last}");
