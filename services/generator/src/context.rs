@@ -176,7 +176,6 @@ impl Material {
                 "description": "",
                 "title": past.title,
                 "rating": past.rating,
-                "words": 0,
             });
             let asked = prompt.render("task", asked)?;
             Ok([asked, past.text.clone()])

@@ -128,8 +128,11 @@ impl Draft<'_> {
         material: &Material,
         description: &str,
     ) -> Result<Vec<Message>, PromptError> {
-        let personal = serde_json::json!({ "personal": !material.is_empty() });
-        let mut system = vec![self.prompt.render("system", personal)?];
+        let voice = serde_json::json!({
+            "personal": !material.is_empty(),
+            "words": self.words,
+        });
+        let mut system = vec![self.prompt.render("system", voice)?];
         system.extend(material.person(self.prompt)?);
         let message = |role, content| Message { role, content };
         let mut messages = vec![message(Role::System, system.join("\n\n"))];
@@ -143,7 +146,6 @@ impl Draft<'_> {
             "description": description,
             "title": label(&topic.title),
             "rating": self.task.rating,
-            "words": self.words,
         });
         messages.push(message(Role::User, self.prompt.render("task", task)?));
         Ok(messages)
