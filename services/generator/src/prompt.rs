@@ -9,6 +9,8 @@ use crate::history::Topic;
 
 /// Words for each token that may be written; a model told a number of words stays below it.
 const WORDS_PER_TOKEN: f64 = 0.6;
+/// A small model may go on with the next request after its answer: the text ends before that.
+const STOPS: [&str; 2] = ["<item>", "</item>"];
 /// Tokens that joining the parts may take beyond their own.
 const JOINTS: u32 = 8;
 
@@ -83,6 +85,7 @@ pub(crate) fn compose(
         top_p: config.top_p,
         frequency_penalty: config.frequency_penalty,
         seed: task.seed,
+        stop: STOPS.map(str::to_owned).into(),
         ..ChatRequest::new(messages, max_tokens)
     })
 }

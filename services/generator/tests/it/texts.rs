@@ -57,6 +57,8 @@ async fn the_request_decides_how_it_is_written() {
     let asked = [&body["max_tokens"], &body["temperature"], &body["seed"]];
     let wanted = serde_json::json!([3, 0.25, 11]);
     assert_eq!(serde_json::json!(asked), wanted, "{body}");
+    // The prompt's own tags end a text.
+    assert_eq!(body["stop"], serde_json::json!(["<item>", "</item>"]));
 }
 
 #[tokio::test]
