@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foil_proto::names::{stage as stages, stream};
 use foil_runtime::{RunError, Service, StageSpec, run_stage};
-use foil_store::{Store, StoreError, events};
+use foil_store::{Store, events};
 
 pub mod config;
 pub mod embed;
@@ -67,9 +67,4 @@ fn check_dimension(model: usize, store: u32) -> Result<(), RunError> {
     Err(RunError::other(format!(
         "embed.model: makes vectors of {model}, but store.dimension is {store}"
     )))
-}
-
-/// The usual verdict on an error of the store.
-fn stored<T>(result: Result<T, StoreError>) -> Result<T, foil_runtime::StageError> {
-    result.map_err(StoreError::into_stage)
 }

@@ -7,12 +7,11 @@ use std::time::{Duration, SystemTime};
 use foil_proto::names::subject;
 use foil_proto::{check, v1};
 use foil_runtime::{Classify as _, Context, Emit, Outcome, Reason, Stage, StageError};
-use foil_store::{Item, RecordKey, RecordWrite, Store, Written, events};
+use foil_store::{Item, OrStage as _, RecordKey, RecordWrite, Store, Written, events};
 use v1::update::Change;
 
 use crate::config::EmbedderConfig;
 use crate::embed::{EmbedError, TextEmbedder};
-use crate::stored;
 
 /// The stage.
 pub struct Embedder {
@@ -60,7 +59,11 @@ impl Embedder {
         cx: &Context,
     ) -> Result<Outcome, StageError> {
         let key = RecordKey::new(&tenant, &record.user, &record.item);
-        let state = stored(self.store.user_state(&tenant, &record.user).await)?;
+        let state = self
+            .store
+            .user_state(&tenant, &record.user)
+            .await
+            .or_stage()?;
         if state.erased_sequence >= cx.stream_sequence {
             return Ok(Outcome::Skip("erased"));
         }
@@ -68,7 +71,7 @@ impl Embedder {
             0 => u64::try_from(record.occurred_at_ms).unwrap_or(0),
             revision => revision,
         };
-        if let Some(there) = stored(self.store.record(&key).await)?
+        if let Some(there) = self.store.record(&key).await.or_stage()?
             && there.revision >= revision
         {
             let same = there.revision == revision && there.text == record.text;
@@ -91,7 +94,7 @@ impl Embedder {
             vector,
         };
         // The store looks for an erasure once more after the write.
-        match stored(self.store.put_record(&write).await)? {
+        match self.store.put_record(&write).await.or_stage()? {
             Written::Stored | Written::Same => Ok(Outcome::Emit(self.follow_up(&write.key).await?)),
             Written::Stale => Ok(Outcome::Skip("stale")),
         }
@@ -119,7 +122,7 @@ impl Embedder {
     async fn profile(&self, tenant: &str, user: &str) -> Result<Option<Emit>, StageError> {
         let wanted = self.eager || {
             let active = self.store.are_active(tenant, &[user]).await;
-            stored(active)?.contains(user)
+            active.or_stage()?.contains(user)
         };
         Ok(wanted.then(|| self.profile_token(tenant, user)))
     }
@@ -145,12 +148,12 @@ impl Embedder {
             .store
             .delete_record(&key, delete.revision, cx.stream_sequence)
             .await;
-        let Some(deleted) = stored(deleted)? else {
+        let Some(deleted) = deleted.or_stage()? else {
             return Ok(Outcome::Skip("stale"));
         };
         let mut emits = recompare(&tenant, &deleted.recompare);
         // Whether or not anybody reads it: a profile that is there may tell of the deleted text.
-        match stored(self.store.profile(&tenant, &delete.user).await)? {
+        match self.store.profile(&tenant, &delete.user).await.or_stage()? {
             Some(_) => emits.push(self.profile_token(&tenant, &delete.user)),
             None => emits.extend(self.profile(&tenant, &delete.user).await?),
         }
@@ -165,7 +168,7 @@ impl Embedder {
             revision: item.revision,
         };
         // Who reads the item next sees it; nothing is compared anew for a changed description.
-        Ok(match stored(self.store.put_item(tenant, &item).await)? {
+        Ok(match self.store.put_item(tenant, &item).await.or_stage()? {
             Written::Stale => Outcome::Skip("stale"),
             Written::Stored | Written::Same => Outcome::Emit(Vec::new()),
         })
@@ -173,7 +176,11 @@ impl Embedder {
 
     async fn erase(&self, tenant: &str, user: &str, cx: &Context) -> Result<Outcome, StageError> {
         let sequence = cx.stream_sequence;
-        let erased = stored(self.store.erase_user(tenant, user, sequence).await)?;
+        let erased = self
+            .store
+            .erase_user(tenant, user, sequence)
+            .await
+            .or_stage()?;
         let mut emits = recompare(tenant, &erased.recompare);
         emits.push(events::user_erased(tenant, user, sequence, &erased));
         Ok(Outcome::Emit(emits))
@@ -185,7 +192,7 @@ impl Embedder {
             .store
             .put_opt_out(tenant, user, choice.opted_out, revision)
             .await;
-        let choice = stored(choice)?;
+        let choice = choice.or_stage()?;
         Ok(match choice.written {
             Written::Stale => Outcome::Skip("stale"),
             Written::Stored | Written::Same => Outcome::Emit(recompare(tenant, &choice.recompare)),

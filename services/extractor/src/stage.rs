@@ -8,7 +8,7 @@ use foil_llm::{Answer, Asker};
 use foil_proto::names::subject;
 use foil_proto::{check, v1};
 use foil_runtime::{Classify as _, Context, Emit, KeyedMutex, Outcome, Reason, Stage, StageError};
-use foil_store::{Record, RecordKey, Store, StoreError, Written, events};
+use foil_store::{OrStage as _, Record, RecordKey, Store, Written, events};
 use uuid::Uuid;
 
 use crate::compare::{Comparison, sample};
@@ -184,15 +184,4 @@ fn is_compared(record: &Record, fingerprint: &str) -> bool {
         provenance.revision == record.revision
             && selection.is_some_and(|selection| selection.fingerprint == fingerprint)
     })
-}
-
-/// The store's usual verdicts.
-trait OrStage<T> {
-    fn or_stage(self) -> Result<T, StageError>;
-}
-
-impl<T> OrStage<T> for Result<T, StoreError> {
-    fn or_stage(self) -> Result<T, StageError> {
-        self.map_err(StoreError::into_stage)
-    }
 }

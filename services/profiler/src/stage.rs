@@ -8,7 +8,7 @@ use foil_llm::{Answer, Asker};
 use foil_proto::names::subject;
 use foil_proto::{check, v1};
 use foil_runtime::{Classify as _, Context, Emit, KeyedMutex, Outcome, Reason, Stage, StageError};
-use foil_store::{ProfileSlot, Record, Store, StoreError, Written, events};
+use foil_store::{OrStage as _, ProfileSlot, Record, Store, Written, events};
 
 use crate::config::ProfilerConfig;
 use crate::gather;
@@ -191,15 +191,4 @@ fn updated(profile: &v1::Profile) -> Emit {
 
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
-}
-
-/// The store's usual verdicts.
-trait OrStage<T> {
-    fn or_stage(self) -> Result<T, StageError>;
-}
-
-impl<T> OrStage<T> for Result<T, StoreError> {
-    fn or_stage(self) -> Result<T, StageError> {
-        self.map_err(StoreError::into_stage)
-    }
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use foil_proto::names::{self, subject};
 use foil_proto::v1;
 use foil_runtime::{Classify as _, Context, Emit, Outcome, Reason, Stage, StageError};
-use foil_store::{Due, Record, Store, StoreError};
+use foil_store::{Due, OrStage as _, Record, Store};
 
 use crate::config::{Compare, SelectorConfig};
 use crate::plan::{Step, plan};
@@ -36,7 +36,7 @@ impl Stage for Selector {
         let (tenant, item) = (work.tenant.as_str(), work.item.as_str());
         let limit = self.config.max_candidates;
         let records = self.store.item_records(tenant, item, limit).await;
-        let records = Arc::new(records.map_err(StoreError::into_stage)?);
+        let records = Arc::new(records.or_stage()?);
         let steps = self.steps(tenant, item, Arc::clone(&records)).await?;
         let steps = self.wanted(tenant, &records, steps).await?;
         self.mark(tenant, &records, &steps).await?;
@@ -80,7 +80,7 @@ impl Selector {
         let users: BTreeSet<&str> = steps.iter().map(user).collect();
         let users: Vec<&str> = users.into_iter().collect();
         let active = self.store.are_active(tenant, &users).await;
-        let active: HashSet<String> = active.map_err(StoreError::into_stage)?;
+        let active: HashSet<String> = active.or_stage()?;
         steps.retain(|step| active.contains(user(step)));
         Ok(steps)
     }
@@ -110,7 +110,7 @@ impl Selector {
             return Ok(());
         }
         let marked = self.store.mark_due(tenant, &marks).await;
-        marked.map_err(StoreError::into_stage)
+        marked.or_stage()
     }
 
     fn emit(&self, records: &[Record], step: Step) -> Emit {

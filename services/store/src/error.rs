@@ -80,3 +80,16 @@ impl StoreError {
         }
     }
 }
+
+/// [`StoreError::into_stage`] on a result. Called by name, so that no error becomes a verdict unseen.
+pub trait OrStage<T> {
+    /// # Errors
+    /// The usual verdict on the store's error.
+    fn or_stage(self) -> Result<T, StageError>;
+}
+
+impl<T> OrStage<T> for Result<T, StoreError> {
+    fn or_stage(self) -> Result<T, StageError> {
+        self.map_err(StoreError::into_stage)
+    }
+}

@@ -40,7 +40,7 @@ mod store;
 mod users;
 
 pub use config::StoreConfig;
-pub use error::StoreError;
+pub use error::{OrStage, StoreError};
 pub use model::{
     Deleted, Due, Erased, Item, OptedOut, ProfileSlot, Record, RecordKey, RecordWrite,
     StoredProfile, UserState, Written,
