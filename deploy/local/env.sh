@@ -13,6 +13,10 @@ FOIL_TEST_LLM_MODEL="${FOIL_TEST_LLM_MODEL:-$FOIL_CACHE/models/smollm2-135m-inst
 FOIL_TEST_EMBED_MODEL="${FOIL_TEST_EMBED_MODEL:-$FOIL_CACHE/models/all-minilm-l6-v2.gguf}"
 # A Python with nats-py and protobuf, for the producer written in another language.
 FOIL_TEST_PYTHON="${FOIL_TEST_PYTHON:-$FOIL_CACHE/python/bin/python}"
+# Both kinds of Helm, and a linter of Dockerfiles.
+FOIL_TEST_HELM3="${FOIL_TEST_HELM3:-$FOIL_CACHE/bin/helm3}"
+FOIL_TEST_HELM4="${FOIL_TEST_HELM4:-$FOIL_CACHE/bin/helm4}"
+FOIL_TEST_HADOLINT="${FOIL_TEST_HADOLINT:-$FOIL_CACHE/bin/hadolint}"
 
 # How long an idle thread of llama.cpp spins before it sleeps. The default never sleeps in time to let
 # others work: beside a build or a second model a text then takes several times as long. On an idle
@@ -26,3 +30,4 @@ esac
 
 export FOIL_CACHE CARGO_TARGET_DIR GOMP_SPINCOUNT PATH
 export FOIL_TEST_NATS_SERVER FOIL_TEST_LLM_MODEL FOIL_TEST_EMBED_MODEL FOIL_TEST_PYTHON
+export FOIL_TEST_HELM3 FOIL_TEST_HELM4 FOIL_TEST_HADOLINT
