@@ -1,0 +1,211 @@
+"""The Dockerfile and the compose file: by linters, and against the code. No container engine is here,
+so nothing of it is built or started."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+import yaml
+
+from chart import code, helm
+
+DOCKERFILE = helm.ROOT / "deploy/docker/Dockerfile"
+COMPOSE = helm.ROOT / "deploy/compose.yaml"
+LLM_STAGES = {"extractor", "profiler", "generator"}
+# What the base image for C and C++ programs has beside the C library; no more may be asked of it.
+BASE = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libgcc_s.so.1"}
+ENGINE = {"libstdc++.so.6", "libgomp.so.1"}
+COMMAND_S = 60
+
+
+def run(*arguments):
+    return subprocess.run(
+        list(map(str, arguments)), timeout=COMMAND_S, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+
+
+def stages():
+    """Name of each FROM to its base and its instructions."""
+    text = DOCKERFILE.read_text().replace("\\\n", " ")
+    found = {}
+    for block in re.split(r"^FROM ", text, flags=re.M)[1:]:
+        first, _, rest = block.partition("\n")
+        base, _, name = first.partition(" AS ")
+        found[name] = (base, [line for line in rest.splitlines() if re.match(r"[A-Z]+ ", line)])
+    return found
+
+
+def needed(program):
+    """The shared libraries that a program names."""
+    done = run("readelf", "-d", program)
+    return set(re.findall(r"\(NEEDED\).*\[(.+)\]", done.stdout))
+
+
+class Dockerfile(unittest.TestCase):
+    def test_hadolint_finds_nothing(self):
+        done = run(helm.program("FOIL_TEST_HADOLINT"), "--no-color", DOCKERFILE)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_every_foreign_image_is_named_by_a_digest_that_has_no_default(self):
+        own = set(stages())
+        arguments = dict(re.findall(r"^ARG (\w+_DIGEST)(.*)$", DOCKERFILE.read_text(), re.M))
+        used = set()
+        for base, _ in stages().values():
+            if base not in own:
+                match = re.fullmatch(r"[\w./-]+:[\w.-]+@\$\{(\w+_DIGEST)\}", base)
+                self.assertTrue(match, base)
+                used.add(match[1])
+        self.assertEqual(set(arguments), used)
+        self.assertEqual(set(arguments.values()), {""})
+
+    def test_every_image_that_is_named_is_a_target(self):
+        wanted = {"foil", "foil-models"} | {f"foil-{stage}" for stage in code.stages()}
+        wanted |= {f"foil-{stage}-cuda" for stage in LLM_STAGES}
+        self.assertLessEqual(wanted, set(stages()))
+        self.assertEqual(list(stages())[-1], "foil")
+
+    def test_every_image_holds_its_own_binary_and_is_nobodys_root(self):
+        found = stages()
+        for name, (base, lines) in found.items():
+            if not name.startswith("foil") or name == "foil-models":
+                continue
+            with self.subTest(image=name):
+                binary = name.removesuffix("-cuda")
+                build = "build-cuda" if name.endswith("-cuda") else "build"
+                self.assertEqual(lines, [
+                    f"COPY --from={build} /out/{binary} /usr/local/bin/{binary}",
+                    f'ENTRYPOINT ["/usr/local/bin/{binary}"]',
+                ])
+                above = found[base][1]
+                self.assertIn("USER 65532:65532", above)
+                self.assertTrue(any("GOMP_SPINCOUNT=3000" in line for line in above))
+
+    def test_threads_rest_as_they_do_on_this_machine(self):
+        env = (helm.ROOT / "deploy/local/env.sh").read_text()
+        self.assertIn('GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-3000}"', env)
+
+    def test_builds_are_locked_and_for_any_server(self):
+        for name in ("build", "build-cuda"):
+            text = " ".join(stages()[name][1])
+            builds = re.findall(r"cargo build [^&]*", text)
+            self.assertTrue(builds)
+            for build in builds:
+                self.assertIn("--release --locked", build)
+            self.assertIn("RUSTFLAGS=", text)
+            self.assertNotIn("native", text)
+
+    def test_what_a_build_reads_reaches_it(self):
+        """Every file outside its crate that a program takes in at compile time."""
+        ignore = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().splitlines()
+        sent = [line[1:] for line in ignore if line.startswith("!")]
+        for crate in ("proto", *(f"services/{p.name}" for p in (helm.ROOT / "services").iterdir())):
+            for path in (helm.ROOT / crate / "src").rglob("*.rs"):
+                if "test" in str(path.relative_to(helm.ROOT)):
+                    continue
+                for target in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', path.read_text()):
+                    taken = os.path.relpath((path.parent / target).resolve(), helm.ROOT)
+                    there = any(taken == s or taken.startswith(f"{s}/") for s in sent)
+                    self.assertTrue(there, f"{path}: {taken}")
+
+    def test_images_need_no_library_that_their_base_has_not(self):
+        release = pathlib.Path(os.environ["CARGO_TARGET_DIR"], "release")
+        for stage in ("selector", "mover"):
+            self.assertLessEqual(needed(release / f"foil-{stage}"), BASE, "it holds an engine")
+        for name in ("foil", "foil-embedder", *(f"foil-{stage}" for stage in LLM_STAGES)):
+            libraries = needed(release / name)
+            self.assertIn("libgomp.so.1", libraries)
+            self.assertLessEqual(libraries, BASE | ENGINE)
+
+
+class Compose(unittest.TestCase):
+    def setUp(self):
+        self.compose = yaml.safe_load(COMPOSE.read_text())
+        self.services = self.compose["services"]
+
+    def test_the_linter_finds_no_more_than_is_meant(self):
+        program = pathlib.Path(sys.executable).with_name("compose-lint")
+        done = run(program, "check", "--no-env", "--format", "json", COMPOSE)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        found = json.loads(done.stdout)
+        self.assertEqual((found["errors"], found["warnings"]), ([], []))
+        # Digests are the user's to set, and one container is root to give volumes away.
+        others = {(f["rule_id"], f["service"]) for f in found["findings"]
+                  if f["rule_id"] != "CL-0019"}
+        self.assertEqual(others, {("CL-0018", "volumes")})
+
+    def test_everything_is_there(self):
+        wanted = set(code.stages()) | {
+            "nats-0", "nats-1", "nats-2", "qdrant", "provision", "prometheus", "grafana", "collector",
+        }
+        self.assertLessEqual(wanted, set(self.services))
+
+    def test_nobody_is_root_but_who_gives_volumes_away(self):
+        for name, service in self.services.items():
+            with self.subTest(service=name):
+                self.assertIs(service["read_only"], True)
+                self.assertEqual(service["cap_drop"], ["ALL"])
+                self.assertIn("mem_limit", service)
+                self.assertIn("cpus", service)
+                if name == "volumes":
+                    self.assertEqual(service["cap_add"], ["CHOWN"])
+                    self.assertEqual(service["network_mode"], "none")
+                elif not service["image"].startswith("foil"):
+                    self.assertRegex(service["user"], r"^[1-9][0-9]*:")
+
+    def test_every_port_is_this_machines_alone(self):
+        for name, service in self.services.items():
+            for port in service.get("ports", []):
+                self.assertTrue(port.startswith("127.0.0.1:"), f"{name} {port}")
+
+    def test_variables_are_keys_of_the_configuration(self):
+        for name, service in self.services.items():
+            sections = set(code.sections_of(name)) if name in code.stages() else None
+            for variable in service.get("environment", {}):
+                if not variable.startswith("FOIL_"):
+                    continue
+                with self.subTest(service=name, variable=variable):
+                    section, key = variable.removeprefix("FOIL_").lower().split("__")
+                    self.assertIn(key, code.keys(section))
+                    if sections is not None:
+                        self.assertIn(section, sections)
+
+    def test_images_are_the_targets_of_the_dockerfile(self):
+        for name in (*code.stages(), "provision"):
+            service = self.services[name]
+            target = service["build"]["target"]
+            self.assertIn(target, stages())
+            self.assertTrue(service["image"].startswith(f"{target}:"))
+            self.assertEqual(service["build"]["dockerfile"], "deploy/docker/Dockerfile")
+
+    def test_prometheus_asks_every_stage(self):
+        config = yaml.safe_load(self.compose["configs"]["prometheus"]["content"])
+        (job,) = config["scrape_configs"]
+        (names,) = job["dns_sd_configs"]
+        self.assertEqual(names["names"], list(code.stages()))
+        for name in code.stages():
+            listen = self.services[name]["environment"]["FOIL_ADMIN__LISTEN"]
+            self.assertEqual(listen, f"0.0.0.0:{names['port']}")
+
+    def test_the_other_configurations_are_yaml(self):
+        for name in ("collector", "datasources", "dashboards"):
+            self.assertIsInstance(yaml.safe_load(self.compose["configs"][name]["content"]), dict)
+        collector = yaml.safe_load(self.compose["configs"]["collector"]["content"])
+        endpoint = collector["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"]
+        asked = self.services["embedder"]["environment"]["FOIL_TELEMETRY__OTLP_ENDPOINT"]
+        self.assertEqual(endpoint.rpartition(":")[2], asked.rpartition(":")[2])
+
+    def test_who_stops_has_time_to(self):
+        shutdown = re.search(r"deadline: Duration::from_secs\((\d+)\)",
+                             code.source("services/runtime/src/config/sections.rs"))
+        for name in code.stages():
+            grace = int(self.services[name]["stop_grace_period"].removesuffix("s"))
+            self.assertGreater(grace, int(shutdown[1]))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,215 @@
+"""The names in the chart are the code's, and the code takes the configuration that the chart writes."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import tomllib
+import unittest
+
+import yaml
+
+from chart import code, helm
+
+SCHEMA = json.loads((helm.CHART / "values.schema.json").read_text())["definitions"]
+# What the chart sets by itself: addresses and files of secrets, from `connections`, and the port.
+SET_BY_CHART = {
+    "nats": {
+        "url", "require_tls", "inbox_prefix", "credentials", "nkey_seed", "user", "password", "token",
+        "root_certificate", "certificate", "key",
+    },
+    "store": {
+        "qdrant_url", "qdrant_api_key_file", "qdrant_root_certificate", "qdrant_certificate",
+        "qdrant_key",
+    },
+    "llm": {"api_key_file"},
+    "embed": {"api_key_file"},
+}
+# The same secrets as plain values, which a ConfigMap must not hold.
+NEVER = {"store": {"qdrant_api_key"}, "llm": {"api_key"}, "embed": {"api_key"}}
+SECRETS = "/var/run/foil/"
+COMMAND_S = 30
+
+
+def settings(name):
+    """Component to its configuration file, of one value file."""
+    return {
+        helm.component(found): found["data"]["config.toml"]
+        for found in helm.of_kind(helm.rendered(name), "ConfigMap")
+        if "config.toml" in found["data"]
+    }
+
+
+class Names(unittest.TestCase):
+    def test_stages_streams_and_consumers_are_those_that_are_provisioned(self):
+        provisioned = code.stages()
+        self.assertEqual(set(provisioned), set(code.constants("stage").values()))
+        values = yaml.safe_load((helm.CHART / "values.yaml").read_text())
+        self.assertEqual(list(values["stages"]), list(code.constants("stage").values()))
+        every = {
+            f"stages.{stage}.autoscaling={json.dumps({'kind': 'keda', 'minReplicas': 1})}"
+            for stage in provisioned
+        }
+        objects = helm.rendered("production", "4", *sorted(every))
+        read = {}
+        for found in helm.of_kind(objects, "ScaledObject"):
+            trigger = found["spec"]["triggers"][0]["metadata"]
+            self.assertEqual(trigger["consumer"], helm.component(found))
+            self.assertEqual(found["spec"]["scaleTargetRef"]["name"], found["metadata"]["name"])
+            read[trigger["consumer"]] = trigger["stream"]
+        self.assertEqual(read, provisioned)
+
+    def test_images_are_the_binaries(self):
+        for found in helm.of_kind(helm.rendered("production"), "Deployment"):
+            (container,) = found["spec"]["template"]["spec"]["containers"]
+            stage = helm.component(found)
+            self.assertIn(f"/foil-{stage}:", container["image"])
+            manifest = code.source(f"services/{stage}/Cargo.toml")
+            self.assertIn(f'name = "foil-{stage}"', manifest)
+
+    def test_each_stage_gets_the_sections_that_it_knows(self):
+        for name in ("minimal", "production", "gpu"):
+            for stage, text in settings(name).items():
+                if stage in code.constants("stage").values():
+                    with self.subTest(values=name, stage=stage):
+                        given = set(tomllib.loads(text))
+                        self.assertLessEqual(given, set(code.sections_of(stage)))
+                        needed = {"nats", "admin", "store"} & set(code.sections_of(stage))
+                        self.assertLessEqual(needed, given)
+
+    def test_every_key_of_the_configuration_can_be_set(self):
+        for section in code.SECTIONS:
+            if section == "admin":
+                self.assertEqual(code.keys(section), ["listen"])
+                continue
+            definition = SCHEMA.get(f"section.{section}") or SCHEMA[section]
+            allowed = set(definition["properties"])
+            known = set(code.keys(section))
+            known -= SET_BY_CHART.get(section, set()) | NEVER.get(section, set())
+            self.assertEqual(allowed, known, f"values.schema.json: section {section}")
+
+    def test_the_environment_names_are_keys(self):
+        names = set()
+        for name in helm.CI:
+            for _, pod in helm.pods(helm.rendered(name)):
+                for container in helm.containers(pod):
+                    names.update(e["name"] for e in container.get("env", []))
+        token = 'connections.nats.auth={"mode":"token","existingSecret":"t"}'
+        for _, pod in helm.pods(helm.rendered("external", "4", token)):
+            names.update(e["name"] for e in pod["containers"][0].get("env", []))
+        ours = {name for name in names if name.startswith("FOIL_")}
+        self.assertEqual(ours, {"FOIL_NATS__USER", "FOIL_NATS__PASSWORD", "FOIL_NATS__TOKEN"})
+        for name in ours:
+            section, key = name.removeprefix("FOIL_").lower().split("__")
+            self.assertIn(key, code.keys(section))
+
+    def test_probes_ask_what_is_served(self):
+        served = code.routes()
+        for found in helm.of_kind(helm.rendered("production"), "Deployment"):
+            (container,) = found["spec"]["template"]["spec"]["containers"]
+            asked = {
+                probe: container[probe]["httpGet"]["path"]
+                for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+            }
+            self.assertEqual(asked["livenessProbe"], "/livez")
+            self.assertEqual(asked["readinessProbe"], "/readyz")
+            self.assertLessEqual(set(asked.values()), served)
+            (port,) = container["ports"]
+            config = tomllib.loads(settings("production")[helm.component(found)])
+            self.assertEqual(config["admin"]["listen"], f"0.0.0.0:{port['containerPort']}")
+        for found in helm.of_kind(helm.rendered("production"), "PodMonitor"):
+            self.assertIn(found["spec"]["podMetricsEndpoints"][0]["path"], served)
+
+    def test_the_metric_of_the_hpa_is_exported(self):
+        (found,) = helm.of_kind(helm.rendered("external"), "HorizontalPodAutoscaler")
+        metric = found["spec"]["metrics"][0]["external"]["metric"]
+        self.assertIn(metric["name"], code.metrics())
+        self.assertEqual(metric["selector"]["matchLabels"], {"stage": "extractor"})
+
+    def test_notes_and_readme_name_only_what_there_is(self):
+        text = (helm.CHART / "README.md").read_text()
+        values = yaml.safe_load((helm.CHART / "values.yaml").read_text())
+        for path in re.findall(r"`((?:%s)(?:\.\w+)+)`" % "|".join(values), text):
+            at = {"stages": values["stageDefaults"]}.get(path.split(".")[0])
+            steps = path.split(".")
+            holder = values
+            for number, step in enumerate(steps):
+                if number == 2 and at is not None and step in at:
+                    holder = at
+                self.assertIn(step, holder, path)
+                holder = holder[step]
+
+
+class Binaries(unittest.TestCase):
+    """The built binaries read every file that the chart writes; tests/run builds them before."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def localised(self, text):
+        """The file, with secrets where this machine may have some."""
+        secrets = self.folder / "secrets"
+        for path in re.findall(rf'"{SECRETS}([^"]+)"', text):
+            file = secrets / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("secret\n")
+        file = self.folder / "config.toml"
+        file.write_text(text.replace(SECRETS, f"{secrets}/"))
+        return file
+
+    @staticmethod
+    def program(name):
+        found = pathlib.Path(os.environ["CARGO_TARGET_DIR"], "release", name)
+        if not found.is_file():
+            raise RuntimeError(f"no program {found}; cargo build --release --bins makes it")
+        return found
+
+    def run_program(self, *arguments):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("FOIL_")}
+        return subprocess.run(
+            arguments, timeout=COMMAND_S, stdin=subprocess.DEVNULL, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+
+    def test_every_stage_takes_its_file(self):
+        checked = 0
+        for name in helm.CI:
+            for stage, text in settings(name).items():
+                if stage not in code.constants("stage").values():
+                    continue
+                with self.subTest(values=name, stage=stage):
+                    done = self.run_program(
+                        self.program(f"foil-{stage}"), "--config", self.localised(text),
+                        "--check-config",
+                    )
+                    self.assertEqual(done.returncode, 0, done.stdout)
+                    checked += 1
+        self.assertGreaterEqual(checked, 20)
+
+    def test_the_command_takes_its_files(self):
+        for name in ("minimal", "production", "external", "gpu"):
+            for component in ("provision", "test"):
+                with self.subTest(values=name, component=component):
+                    # `up` is the verb that can check; what it needs beside is not the chart's.
+                    done = self.run_program(
+                        self.program("foil"), "--config", self.localised(settings(name)[component]),
+                        "--set", "llm.engine=openai", "--set", "llm.base_url=http://llm",
+                        "--set", "llm.model=m", "--set", "embed.engine=openai",
+                        "--set", "embed.base_url=http://llm", "--set", "embed.model=m",
+                        "--set", "up.embedded_qdrant=false", "up", "--check-config",
+                    )
+                    self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_a_key_that_the_code_has_not_is_found(self):
+        text = settings("production")["selector"].replace("[store]", "[store]\nhost = 1")
+        done = self.run_program(
+            self.program("foil-selector"), "--config", self.localised(text), "--check-config"
+        )
+        self.assertEqual(done.returncode, 64, done.stdout)
+        self.assertIn("store.host", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

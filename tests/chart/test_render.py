@@ -1,0 +1,205 @@
+"""Each value file through both kinds of Helm; what the chart refuses, and what it says then."""
+
+import unittest
+
+import yaml
+
+from chart import helm
+
+
+class Rendering(unittest.TestCase):
+    def test_every_value_file_is_linted_by_both_helms(self):
+        chart, _ = helm.packed()
+        for version in helm.helms():
+            for name in helm.CI:
+                with self.subTest(helm=version, values=name):
+                    done = helm.run(
+                        "lint", chart, "--strict", "--quiet", "--values", helm.value_file(name),
+                        helm=version, check=False,
+                    )
+                    self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_both_helms_render_the_same(self):
+        for name in helm.CI:
+            with self.subTest(values=name):
+                by_name = [
+                    {(o["kind"], o["metadata"]["name"]): o for o in helm.rendered(name, version)}
+                    for version in helm.helms()
+                ]
+                self.assertEqual(*by_name)
+
+    def test_everything_off_renders_nothing(self):
+        self.assertEqual(helm.rendered("everything-off"), [])
+
+    def test_no_object_is_there_twice(self):
+        for name in helm.CI:
+            seen = [(o["kind"], o["metadata"]["name"]) for o in helm.rendered(name)]
+            self.assertEqual(len(seen), len(set(seen)), name)
+            for _, object_name in seen:
+                self.assertLessEqual(len(object_name), 63)
+
+    def test_notes_name_the_stages(self):
+        notes = self.notes("--values", helm.value_file("external"))
+        self.assertIn("embedder, extractor, generator, profiler, selector", notes)
+        self.assertIn(f"helm -n {helm.NAMESPACE} test {helm.RELEASE}", notes)
+        self.assertNotIn("WARNING", notes)
+        notes = self.notes(
+            "--values", helm.value_file("external"), "--set", "stages.profiler.replicas=0",
+            "--set", "provision.enabled=false",
+        )
+        self.assertIn("WARNING: profiler has no replica", notes)
+        self.assertIn("Nothing was provisioned", notes)
+
+    @staticmethod
+    def notes(*arguments):
+        chart, _ = helm.packed()
+        return helm.run(
+            "install", helm.RELEASE, chart, "--namespace", helm.NAMESPACE, "--dry-run=client",
+            *arguments,
+        ).stdout.split("NOTES:")[1]
+
+
+class Refusals(unittest.TestCase):
+    """Each wrong combination ends with words that name the value."""
+
+    def test_what_is_missing_is_named(self):
+        refused = {
+            "image.registry": ['image.registry=""'],
+            "connections.nats.url": ['connections.nats.url=""'],
+            "connections.qdrant.url": ['connections.qdrant.url=""'],
+            "connections.nats.auth.existingSecret": ['connections.nats.auth.existingSecret=""'],
+            "networkPolicy.nats": ["networkPolicy.nats=[]"],
+            "networkPolicy.llm": ["networkPolicy.llm=[]"],
+            "model.pvc.claimName": ['model.pvc.claimName=""'],
+            "model.image.reference": ['model.source="image"'],
+            "model.initContainer.image": ['model.source="initContainer"'],
+            "model.hostPath.path": ['model.source="hostPath"'],
+            "stages.extractor.autoscaling.minReplicas": ["stages.extractor.autoscaling.minReplicas=0"],
+            "stages.extractor.autoscaling.maxReplicas": [
+                "stages.extractor.autoscaling.minReplicas=9"
+            ],
+            "connections.nats.monitoring.endpoint": ['stages.selector.autoscaling={"kind":"keda"}'],
+        }
+        for value, settings in refused.items():
+            with self.subTest(value=value):
+                flags = [flag for setting in settings for flag in ("--set-json", setting)]
+                done = helm.template(
+                    "--values", helm.value_file("external"), *flags, check=False
+                )
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(f"{value}: ", done.stderr)
+
+    def test_a_server_without_an_address_is_named(self):
+        done = helm.template(
+            "--values", helm.value_file("minimal"), "--set", "config.llm.engine=openai", check=False
+        )
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("config.llm.base_url: ", done.stderr)
+
+    def test_a_section_of_another_stage_is_refused(self):
+        """Also without the schema, which some tools leave out."""
+        done = helm.template(
+            "--values", helm.value_file("minimal"), "--skip-schema-validation",
+            "--set", "stages.selector.config.llm.parallel=2", check=False,
+        )
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("stages.selector.config.llm: ", done.stderr)
+
+    def test_the_defaults_say_what_is_missing(self):
+        done = helm.template(check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, r"image\.registry|connections\.\w+\.url")
+
+
+class Choices(unittest.TestCase):
+    def test_a_stage_says_no_to_a_default(self):
+        objects = helm.rendered(
+            "external", "4", 'stages.selector={"podDisruptionBudget":{"enabled":false},"replicas":0}'
+        )
+        names = [o["metadata"]["name"] for o in helm.of_kind(objects, "PodDisruptionBudget")]
+        self.assertEqual(names.count("personal-selector"), 0)
+        self.assertIn("personal-embedder", names)
+        replicas = helm.named(objects, "Deployment", "-selector")["spec"]["replicas"]
+        self.assertEqual(replicas, 0)
+
+    def test_models_come_from_where_they_are_said_to_be(self):
+        def volumes(*settings):
+            objects = helm.rendered("external", "4", *settings)
+            pod = helm.named(objects, "Deployment", "-embedder")["spec"]["template"]["spec"]
+            mounted = [m["name"] for m in pod["containers"][0]["volumeMounts"]]
+            found = {volume["name"]: volume for volume in pod["volumes"]}
+            self.assertEqual("models" in found, "models" in mounted)
+            return found.get("models"), pod
+
+        claim, _ = volumes()
+        self.assertEqual(claim["persistentVolumeClaim"]["claimName"], "models")
+        image, _ = volumes('model={"source":"image","image":{"reference":"models@sha256:1"}}')
+        self.assertEqual(image["image"]["reference"], "models@sha256:1")
+        path, _ = volumes('model={"source":"hostPath","hostPath":{"path":"/srv/models"}}')
+        self.assertEqual(path["hostPath"], {"path": "/srv/models", "type": "Directory"})
+        empty, pod = volumes('model={"source":"initContainer","initContainer":{"image":"loader:1"}}')
+        self.assertEqual(empty["emptyDir"], {"sizeLimit": "8Gi"})
+        self.assertEqual(pod["initContainers"][0]["image"], "loader:1")
+        none, _ = volumes('model={"source":"none"}')
+        self.assertIsNone(none)
+
+    def test_who_asks_a_server_gets_no_models(self):
+        objects = helm.rendered("external")
+        for stage in ("selector", "extractor", "generator"):
+            pod = helm.named(objects, "Deployment", f"-{stage}")["spec"]["template"]["spec"]
+            self.assertNotIn("models", [volume["name"] for volume in pod["volumes"]], stage)
+
+    def test_provisioning_goes_before_what_is_there_and_beside_what_comes_along(self):
+        def job(name, *settings):
+            return helm.of_kind(helm.rendered(name, "4", *settings), "Job")[0]["metadata"]
+
+        hook = job("external")
+        self.assertEqual(hook["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade")
+        # What the hook's pod mounts has to be there before it.
+        for found in helm.rendered("external"):
+            if helm.component(found) == "provision" and found["kind"] != "Job":
+                weight = found["metadata"]["annotations"]["helm.sh/hook-weight"]
+                self.assertLess(int(weight), int(hook["annotations"]["helm.sh/hook-weight"]))
+        beside = job("minimal")
+        self.assertNotIn("annotations", beside)
+        other = job("minimal", "provision.config.ack_wait=\"2m\"")
+        self.assertNotEqual(beside["name"], other["name"], "a Job cannot be changed")
+
+    def test_the_grace_period_outlasts_the_shutdown(self):
+        for deadline, grace in (("1m 30s", 95), ("1500ms", 7), ("1h", 3605), ("30s", 35)):
+            objects = helm.rendered("external", "4", f'config.shutdown.deadline="{deadline}"')
+            for found in helm.of_kind(objects, "Deployment"):
+                spec = found["spec"]["template"]["spec"]
+                self.assertEqual(spec["terminationGracePeriodSeconds"], grace, deadline)
+
+    def test_a_change_of_configuration_makes_new_pods(self):
+        def checksum(*settings):
+            found = helm.named(helm.rendered("external", "4", *settings), "Deployment", "-selector")
+            return found["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+
+        self.assertEqual(checksum(), checksum("stages.embedder.config.embedder.eager=true"))
+        self.assertNotEqual(checksum(), checksum('config.telemetry.level="debug"'))
+
+    def test_rules_and_dashboards_are_the_files_of_deploy(self):
+        objects = helm.rendered("production")
+        rules = helm.of_kind(objects, "PrometheusRule")[0]["spec"]["groups"]
+        files = sorted((helm.ROOT / "deploy/prometheus").glob("*.y*ml"))
+        groups = [yaml.safe_load(path.read_text()).get("groups", []) for path in files]
+        self.assertEqual(rules, sum(groups, []))
+        self.assertTrue(rules)
+        shown = {
+            key: text
+            for found in helm.of_kind(objects, "ConfigMap")
+            if "dashboard" in found["metadata"]["name"]
+            for key, text in found["data"].items()
+        }
+        files = (helm.ROOT / "deploy/grafana").glob("*.json")
+        self.assertEqual(
+            {key: text.strip() for key, text in shown.items()},
+            {path.name: path.read_text().strip() for path in files},
+        )
+        self.assertTrue(shown)
+
+
+if __name__ == "__main__":
+    unittest.main()
