@@ -59,7 +59,7 @@ def stages():
     """Stage to the stream that it reads, as provisioning binds them."""
     streams, names = constants("stream"), constants("stage")
     text = source("services/store/src/provision/streams.rs")
-    makers = re.findall(r"staged\((\w+)\([^)]*\),\s*stage::(\w+)", text)
+    makers = re.findall(r"(?:staged|consumed)\((\w+)\(config\),\s*stage::(\w+)", text)
     bound = {}
     for maker, stage in makers:
         body = re.search(rf"^fn {maker}\(.*?^\}}", text, re.M | re.S)

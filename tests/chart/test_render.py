@@ -1,5 +1,6 @@
 """Each value file through both kinds of Helm; what the chart refuses, and what it says then."""
 
+import tomllib
 import unittest
 
 import yaml
@@ -148,6 +149,33 @@ class Choices(unittest.TestCase):
         for stage in ("selector", "extractor", "generator"):
             pod = helm.named(objects, "Deployment", f"-{stage}")["spec"]["template"]["spec"]
             self.assertNotIn("models", [volume["name"] for volume in pod["volumes"]], stage)
+
+    def test_each_way_to_prove_who_one_is(self):
+        def shown(mode):
+            mode = f'connections.nats.auth={{"mode":"{mode}","existingSecret":"who"}}'
+            objects = helm.rendered("external", "4", mode)
+            config = helm.named(objects, "ConfigMap", "-selector")["data"]["config.toml"]
+            pod = helm.named(objects, "Deployment", "-selector")["spec"]["template"]["spec"]
+            variables = [v["name"] for v in pod["containers"][0].get("env", [])]
+            files = [
+                (source["secret"]["name"], item["key"], item["path"])
+                for volume in pod["volumes"] if volume["name"] == "secrets"
+                for source in volume["projected"]["sources"]
+                for item in source["secret"]["items"]
+            ]
+            return tomllib.loads(config)["nats"], variables, files
+
+        nats, variables, files = shown("credentials")
+        self.assertEqual(nats["credentials"], "/var/run/foil/nats/credentials")
+        self.assertIn(("who", "nats.creds", "nats/credentials"), files)
+        nats, variables, files = shown("nkey")
+        self.assertEqual(nats["nkey_seed"], "/var/run/foil/nats/nkey")
+        self.assertIn(("who", "nats.nk", "nats/nkey"), files)
+        self.assertEqual(shown("token")[1], ["FOIL_NATS__TOKEN"])
+        self.assertEqual(shown("userPassword")[1], ["FOIL_NATS__USER", "FOIL_NATS__PASSWORD"])
+        nats, variables, files = shown("none")
+        self.assertEqual((set(nats), variables), ({"url", "require_tls"}, []))
+        self.assertNotIn("who", str(files))
 
     def test_provisioning_goes_before_what_is_there_and_beside_what_comes_along(self):
         def job(name, *settings):
