@@ -68,14 +68,5 @@ def stages():
     return bound
 
 
-def metrics():
-    """Every name of services/runtime/src/metrics: constants that begin with foil_."""
-    found = set()
-    for path in (ROOT / "services").glob("*/src/**/*.rs"):
-        found.update(re.findall(r'(?:&str =|counter\(|gauge\(|histogram\()\s*"(foil_\w+)"',
-                                path.read_text("utf-8")))
-    return found
-
-
 def routes():
     return set(re.findall(r'\.route\("(/\w+)"', source("services/runtime/src/admin.rs")))

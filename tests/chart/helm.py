@@ -61,8 +61,8 @@ def value_file(name):
     return CHART / "ci" / f"{name}-values.yaml"
 
 
-def template(*arguments, helm="4", check=True):
-    chart, _ = packed()
+def template(*arguments, helm="4", check=True, chart=None):
+    chart = chart or packed()[0]
     return run(
         "template", RELEASE, chart, "--namespace", NAMESPACE, *arguments, helm=helm, check=check
     )

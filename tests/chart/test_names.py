@@ -122,11 +122,15 @@ class Names(unittest.TestCase):
         for found in helm.of_kind(helm.rendered("production"), "PodMonitor"):
             self.assertIn(found["spec"]["podMetricsEndpoints"][0]["path"], served)
 
-    def test_the_metric_of_the_hpa_is_exported(self):
+    def test_the_metric_of_the_hpa_is_of_the_stages_consumer(self):
         (found,) = helm.of_kind(helm.rendered("external"), "HorizontalPodAutoscaler")
         metric = found["spec"]["metrics"][0]["external"]["metric"]
-        self.assertIn(metric["name"], code.metrics())
-        self.assertEqual(metric["selector"]["matchLabels"], {"stage": "extractor"})
+        labels = metric["selector"]["matchLabels"]
+        self.assertEqual(code.stages()[labels["consumer_name"]], labels["stream_name"])
+        rule = re.search(r"^```yaml\n(rules:\n.*?)^```", (helm.CHART / "README.md").read_text(),
+                         re.M | re.S)
+        (rule,) = yaml.safe_load(rule[1])["rules"]["external"]
+        self.assertEqual(rule["name"]["as"], metric["name"])
 
     def test_notes_and_readme_name_only_what_there_is(self):
         text = (helm.CHART / "README.md").read_text()

@@ -1,5 +1,9 @@
 """Each value file through both kinds of Helm; what the chart refuses, and what it says then."""
 
+import json
+import pathlib
+import shutil
+import tempfile
 import tomllib
 import unittest
 
@@ -208,25 +212,48 @@ class Choices(unittest.TestCase):
         self.assertEqual(checksum(), checksum("stages.embedder.config.embedder.eager=true"))
         self.assertNotEqual(checksum(), checksum('config.telemetry.level="debug"'))
 
-    def test_rules_and_dashboards_are_the_files_of_deploy(self):
-        objects = helm.rendered("production")
+class Monitoring(unittest.TestCase):
+    """Rules and dashboards are files of deploy/, which others than the chart use too."""
+
+    @staticmethod
+    def found(chart):
+        objects = yaml.safe_load_all(
+            helm.template("--values", helm.value_file("production"), chart=chart).stdout
+        )
+        objects = [found for found in objects if found]
         rules = helm.of_kind(objects, "PrometheusRule")[0]["spec"]["groups"]
-        files = sorted((helm.ROOT / "deploy/prometheus").glob("*.y*ml"))
-        groups = [yaml.safe_load(path.read_text()).get("groups", []) for path in files]
-        self.assertEqual(rules, sum(groups, []))
-        self.assertTrue(rules)
         shown = {
-            key: text
+            key: text.strip()
             for found in helm.of_kind(objects, "ConfigMap")
             if "dashboard" in found["metadata"]["name"]
             for key, text in found["data"].items()
         }
+        return rules, shown
+
+    def test_they_are_the_files_of_deploy(self):
+        rules, shown = self.found(None)
+        files = sorted((helm.ROOT / "deploy/prometheus").glob("*.y*ml"))
+        groups = [yaml.safe_load(path.read_text()).get("groups", []) for path in files]
+        self.assertEqual(rules, sum(groups, []))
         files = (helm.ROOT / "deploy/grafana").glob("*.json")
-        self.assertEqual(
-            {key: text.strip() for key, text in shown.items()},
-            {path.name: path.read_text().strip() for path in files},
-        )
-        self.assertTrue(shown)
+        self.assertEqual(shown, {path.name: path.read_text().strip() for path in files})
+
+    def test_whatever_is_there_gets_in_as_it_is(self):
+        group = {
+            "name": "g",
+            "rules": [{"alert": "Lag", "expr": "lag > 1", "annotations": {"a": "{{ $value }}"}}],
+        }
+        board = json.dumps({"title": "Overview", "panels": [{"legendFormat": "{{stage}}"}]})
+        with tempfile.TemporaryDirectory() as folder:
+            chart = pathlib.Path(folder, "foil")
+            shutil.copytree(helm.packed()[0], chart)
+            (chart / "files/prometheus/zz.yaml").write_text(yaml.safe_dump({"groups": [group]}))
+            # A file beside them that holds no rules, as Prometheus's own.
+            (chart / "files/prometheus/zzz.yaml").write_text("global: {scrape_interval: 15s}\n")
+            (chart / "files/grafana/zz.json").write_text(board)
+            rules, shown = self.found(chart)
+        self.assertEqual(rules[-1], group)
+        self.assertEqual(shown["zz.json"], board)
 
 
 if __name__ == "__main__":
