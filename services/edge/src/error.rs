@@ -23,6 +23,11 @@ pub enum EdgeError {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error("the certificate {} and its key cannot be served: {problem}", .certificate.display())]
+    Tls {
+        certificate: PathBuf,
+        problem: String,
+    },
     #[error("collection `{name}` cannot be opened: {problem}")]
     Collection { name: String, problem: String },
 }

@@ -167,6 +167,7 @@ impl Validate for EmbedConfig {
             "base_url",
             "is missing, and engine \"openai\" needs it",
         );
+        faults.require_no_user("base_url", self.base_url.as_deref().unwrap_or_default());
         faults.require(
             self.api_key.is_none() || self.api_key_file.is_none(),
             "api_key",

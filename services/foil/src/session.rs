@@ -1,11 +1,13 @@
 //! What the verbs that talk to a running Foil share.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use async_nats::jetstream;
+use foil_runtime::nats::NatsError;
 use foil_store::Store;
 
 use crate::cli::Global;
 use crate::config::{FoilConfig, load};
+use crate::out;
 
 /// Longest wait for the first connection.
 const CONNECT_SECONDS: u64 = 5;
@@ -27,15 +29,12 @@ impl Session {
     /// When the configuration is at fault, or NATS does not answer within 5 seconds.
     pub async fn open(global: &Global) -> Result<Self> {
         let config = load(global)?;
-        let nats = foil_runtime::nats::connect(&config.nats, "foil").await?;
         let wait = std::time::Duration::from_secs(CONNECT_SECONDS);
-        let answered = tokio::time::timeout(wait, nats.flush()).await;
-        let connected = nats.connection_state() == async_nats::connection::State::Connected;
-        anyhow::ensure!(
-            matches!(answered, Ok(Ok(()))) && connected,
-            "NATS does not answer at {} (nats.url); is `foil up` running?",
-            config.nats.url
-        );
+        let nats = foil_runtime::nats::connect_within(&config.nats, "foil", wait).await;
+        let nats = nats.map_err(|error| match error {
+            NatsError::Unreachable { .. } => anyhow!("{error}; is `foil up` running?"),
+            other => other.into(),
+        })?;
         let store = Store::connect(&config.store, nats.clone())
             .await
             .context("store")?;
@@ -54,7 +53,7 @@ impl Session {
     /// # Errors
     /// When it is no JSON.
     pub fn print_json(&self, value: &impl serde::Serialize) -> Result<()> {
-        say!("{}", serde_json::to_string_pretty(value)?);
+        say!("{}", out::json(&serde_json::to_string_pretty(value)?));
         Ok(())
     }
 }

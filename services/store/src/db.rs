@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use foil_proto::names::collection;
 use qdrant_client::qdrant::r#match::MatchValue;
 use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
 use qdrant_client::qdrant::with_payload_selector::SelectorOptions;
@@ -11,12 +12,13 @@ use qdrant_client::qdrant::{
     SetPayloadPoints, UpsertPoints, WithPayloadSelector, WriteOrdering, WriteOrderingType,
     read_consistency,
 };
-use qdrant_client::{Qdrant, QdrantError};
-use tonic::Code;
+use tonic::{Code, Response, Status};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::point::{Fields, Point, field, point_ids};
+use crate::qdrant::{Clients, may_be_broken, words};
+use crate::room::Room;
 use crate::{StoreConfig, StoreError};
 
 /// Most points in one answer.
@@ -34,7 +36,8 @@ pub(crate) enum Part {
 }
 
 pub(crate) struct Db {
-    client: Qdrant,
+    clients: Clients,
+    room: Room,
     timeout: Duration,
     ordering: Option<WriteOrdering>,
     consistency: Option<ReadConsistency>,
@@ -42,21 +45,10 @@ pub(crate) struct Db {
 
 impl Db {
     pub(crate) fn new(config: &StoreConfig) -> Result<Self, StoreError> {
-        let mut builder = Qdrant::from_url(&config.qdrant_url)
-            .timeout(config.timeout)
-            .connect_timeout(config.timeout);
-        if let Some(key) = &config.qdrant_api_key {
-            builder = builder.api_key(key.expose());
-        }
-        // The check of versions would call the server, which may be down now.
-        let client = builder.skip_compatibility_check().build();
-        let client = client.map_err(|error| StoreError::Invalid {
-            field: "store.qdrant_url",
-            problem: error.to_string(),
-        })?;
         let majority = read_consistency::Value::Type(ReadConsistencyType::Majority.into());
         Ok(Self {
-            client,
+            clients: Clients::new(config)?,
+            room: Room::default(),
             timeout: config.timeout,
             ordering: config.replicated.then(|| WriteOrdering {
                 r#type: WriteOrderingType::Strong.into(),
@@ -67,17 +59,21 @@ impl Db {
         })
     }
 
-    pub(crate) fn client(&self) -> &Qdrant {
-        &self.client
+    pub(crate) fn clients(&self) -> Clients {
+        self.clients.clone()
     }
 
-    /// Runs one call with the configured bound.
-    pub(crate) async fn call<T>(
+    /// Runs one call with the configured bound; twice, if the connection broke under it: every call
+    /// of this crate may be made again.
+    pub(crate) async fn call<T, F>(
         &self,
         operation: &'static str,
         collection: &'static str,
-        call: impl Future<Output = Result<T, QdrantError>>,
-    ) -> Result<T, StoreError> {
+        call: impl Fn(Clients) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         let span = tracing::info_span!(
             "qdrant",
             otel.name = format_args!("{operation} {collection}"),
@@ -86,13 +82,33 @@ impl Db {
             db.operation.name = operation,
             db.collection.name = collection,
         );
-        match tokio::time::timeout(self.timeout, call.instrument(span)).await {
-            Ok(answer) => answer.map_err(|error| failed(operation, collection, error)),
+        let attempts = async {
+            match call(self.clients()).await {
+                Err(status) if may_be_broken(&status) => call(self.clients()).await,
+                answer => answer,
+            }
+        };
+        match tokio::time::timeout(self.timeout, attempts.instrument(span)).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => {
+                self.room.note(&status);
+                Err(failed(operation, collection, &status))
+            }
             Err(_) => Err(StoreError::Unavailable {
                 operation,
                 cause: format!("qdrant did not answer within {:?}", self.timeout),
             }),
         }
+    }
+
+    /// After a refusal for want of room: writes nothing, to see whether there is some again.
+    pub(crate) async fn check_room(&self) -> Result<(), StoreError> {
+        if self.room.is_doubted() {
+            let nothing = Filter::must([has_ids(&[Uuid::nil()])]);
+            self.delete(collection::USERS, nothing).await?;
+            self.room.found();
+        }
+        Ok(())
     }
 
     /// Writes the point if none is there, or if the one there belongs to the tenant and satisfies
@@ -114,9 +130,12 @@ impl Db {
             update_filter: Some(of_tenant(tenant, [replaces])),
             ..UpsertPoints::default()
         };
-        self.call("upsert", collection, self.client.upsert_points(call))
-            .await
-            .map(drop)
+        self.call("upsert", collection, |mut clients: Clients| {
+            let call = call.clone();
+            async move { clients.points.upsert(call).await }
+        })
+        .await
+        .map(drop)
     }
 
     pub(crate) async fn set_payload(
@@ -133,9 +152,12 @@ impl Db {
             ordering: self.ordering,
             ..SetPayloadPoints::default()
         };
-        self.call("set_payload", collection, self.client.set_payload(call))
-            .await
-            .map(drop)
+        self.call("set_payload", collection, |mut clients: Clients| {
+            let call = call.clone();
+            async move { clients.points.set_payload(call).await }
+        })
+        .await
+        .map(drop)
     }
 
     pub(crate) async fn delete(
@@ -150,9 +172,12 @@ impl Db {
             ordering: self.ordering,
             ..DeletePoints::default()
         };
-        self.call("delete", collection, self.client.delete_points(call))
-            .await
-            .map(drop)
+        self.call("delete", collection, |mut clients: Clients| {
+            let call = call.clone();
+            async move { clients.points.delete(call).await }
+        })
+        .await
+        .map(drop)
     }
 
     /// Missing ones are left out; any order.
@@ -174,7 +199,10 @@ impl Db {
                 ..GetPoints::default()
             };
             let answer = self
-                .call("get", collection, self.client.get_points(call))
+                .call("get", collection, |mut clients: Clients| {
+                    let call = call.clone();
+                    async move { clients.points.get(call).await }
+                })
                 .await?;
             for point in answer.result {
                 points.push(Point::of(tenant, point)?);
@@ -214,7 +242,10 @@ impl Db {
             ..ScrollPoints::default()
         };
         let answer = self
-            .call("scroll", collection, self.client.scroll(call))
+            .call("scroll", collection, |mut clients: Clients| {
+                let call = call.clone();
+                async move { clients.points.scroll(call).await }
+            })
             .await?;
         let points: Result<Vec<Point>, StoreError> = answer
             .result
@@ -266,7 +297,10 @@ impl Db {
             ..CountPoints::default()
         };
         let answer = self
-            .call("count", collection, self.client.count(call))
+            .call("count", collection, |mut clients: Clients| {
+                let call = call.clone();
+                async move { clients.points.count(call).await }
+            })
             .await?;
         Ok(answer.result.map_or(0, |result| result.count))
     }
@@ -317,21 +351,8 @@ fn with_payload(part: Part) -> WithPayloadSelector {
     }
 }
 
-fn failed(operation: &'static str, collection: &'static str, error: QdrantError) -> StoreError {
-    let status = match error {
-        QdrantError::ResponseError { status }
-        | QdrantError::ResourceExhaustedError { status, .. } => status,
-        QdrantError::Io(error) => {
-            let cause = error.to_string();
-            return StoreError::Unavailable { operation, cause };
-        }
-        // Built by the client, so it holds no stored text.
-        other => {
-            let cause = other.to_string();
-            return StoreError::Refused { operation, cause };
-        }
-    };
-    let cause = format!("{}: {}", status.code(), status.message());
+fn failed(operation: &'static str, collection: &'static str, status: &Status) -> StoreError {
+    let cause = words(status);
     match status.code() {
         Code::NotFound => StoreError::NotProvisioned {
             what: format!("collection {collection}"),

@@ -6,7 +6,9 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
 use foil_proto::names::{bucket, collection};
 use foil_runtime::config::Faults;
-use qdrant_client::qdrant::vectors_config;
+use qdrant_client::qdrant::{
+    CollectionExistsRequest, CollectionInfo, GetCollectionInfoRequest, vectors_config,
+};
 
 use crate::bucket::Bucket;
 use crate::db::Db;
@@ -98,7 +100,8 @@ impl Store {
         })
     }
 
-    /// Whether Qdrant answers, the collections exist, and the vectors have the configured length.
+    /// Whether Qdrant answers, the collections exist, the vectors have the configured length, and a
+    /// disk that was full has room again.
     ///
     /// # Errors
     /// [`StoreError::NotProvisioned`], [`StoreError::Incompatible`], or from Qdrant.
@@ -111,13 +114,33 @@ impl Store {
             }
         }
         let found = self.collection_dimension(collection::RECORDS).await?;
-        check_dimension(collection::RECORDS, found, self.config().dimension)
+        check_dimension(collection::RECORDS, found, self.config().dimension)?;
+        self.db().check_room().await
     }
 
     pub(crate) async fn collection_exists(&self, name: &'static str) -> Result<bool, StoreError> {
-        let client = self.db().client();
-        let call = client.collection_exists(name);
-        self.db().call("collection_exists", name, call).await
+        let call = CollectionExistsRequest {
+            collection_name: name.to_owned(),
+        };
+        let exists = self.db().call("collection_exists", name, |mut clients| {
+            let call = call.clone();
+            async move { clients.collections.collection_exists(call).await }
+        });
+        Ok(exists.await?.result.is_some_and(|result| result.exists))
+    }
+
+    pub(crate) async fn collection_info(
+        &self,
+        name: &'static str,
+    ) -> Result<CollectionInfo, StoreError> {
+        let call = GetCollectionInfoRequest {
+            collection_name: name.to_owned(),
+        };
+        let info = self.db().call("collection_info", name, |mut clients| {
+            let call = call.clone();
+            async move { clients.collections.get(call).await }
+        });
+        Ok(info.await?.result.unwrap_or_default())
     }
 
     /// Length of a collection's vectors; none where it has several kinds or none at all.
@@ -125,12 +148,9 @@ impl Store {
         &self,
         name: &'static str,
     ) -> Result<Option<u64>, StoreError> {
-        let client = self.db().client();
-        let call = client.collection_info(name);
-        let answer = self.db().call("collection_info", name, call).await?;
-        let vectors = answer
-            .result
-            .and_then(|info| info.config)
+        let info = self.collection_info(name).await?;
+        let vectors = info
+            .config
             .and_then(|config| config.params)
             .and_then(|params| params.vectors_config)
             .and_then(|vectors| vectors.config);

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: all of it, each with its key and where it came from.
 
 use std::fmt;
+use std::path::Path;
 
 /// Checks beyond types: ranges, and what must go together.
 pub trait Validate {
@@ -58,6 +59,22 @@ impl Faults {
         if !holds {
             self.add(key, problem);
         }
+    }
+
+    /// Adds one when a file is named and there is none.
+    pub fn require_file(&mut self, key: &str, path: Option<&Path>) {
+        if let Some(path) = path.filter(|path| !path.is_file()) {
+            self.add(key, format_args!("no such file: {}", path.display()));
+        }
+    }
+
+    /// Adds one when an address carries a user or a password: it is shown in logs and dumps.
+    pub fn require_no_user(&mut self, key: &str, url: &str) {
+        self.require(
+            !super::names_user(url),
+            key,
+            "must not hold a user or a password: they have keys of their own, which are never shown",
+        );
     }
 
     /// Checks a section under its name.

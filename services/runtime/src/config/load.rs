@@ -10,7 +10,7 @@ use figment::value::{Dict, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{ConfigError, Fault, Faults, PREFIX, Sources, Validate};
+use super::{ConfigError, Fault, Faults, HIDDEN, PREFIX, Sources, Validate};
 
 /// More faults than this are not looked for.
 const FAULTS_MAX: usize = 64;
@@ -19,6 +19,8 @@ const FAULTS_MAX: usize = 64;
 struct Layer {
     name: String,
     values: Dict,
+    /// From the command line, which every user of the machine can read.
+    exposed: bool,
     /// Path and text of a single value given as a bare string: open to a second reading when the
     /// first does not fit, as with a password of digits.
     bare: Option<(Vec<String>, String)>,
@@ -46,6 +48,7 @@ where
             origin: Some(layer.name.clone()),
         }));
     }
+    faults.extend(exposed(&layers, &taken));
     faults.extend(Faults::of(&config).into_iter().map(|mut fault| {
         let path: Vec<&str> = fault.key.split('.').collect();
         fault.origin = origin(&layers, &path);
@@ -94,6 +97,7 @@ fn layers(sources: &Sources, faults: &mut Vec<Fault>) -> Vec<Layer> {
             Ok(values) => layers.push(Layer {
                 name,
                 values,
+                exposed: false,
                 bare: None,
             }),
             Err(fault) => faults.push(fault),
@@ -112,7 +116,9 @@ fn layers(sources: &Sources, faults: &mut Vec<Fault>) -> Vec<Layer> {
     }
     for (key, value) in &sources.flags {
         let keys: Vec<String> = key.split('.').map(str::to_owned).collect();
-        layers.push(bare_layer(format!("--set {key}"), &keys, value));
+        let layer = bare_layer(format!("--set {key}"), &keys, value);
+        let exposed = true;
+        layers.push(Layer { exposed, ..layer });
     }
     layers
 }
@@ -126,15 +132,57 @@ fn read_file(path: &std::path::Path) -> Result<Dict, Fault> {
     };
     let text = std::fs::read_to_string(path)
         .map_err(|error| fault(format!("cannot read {name}: {error}"), None))?;
-    let data = Toml::string(&text).data().map_err(|error| {
-        // figment's text repeats where the value came from; the origin says so already.
-        let problem = match error.kind {
-            Kind::Message(text) => text.trim_end().to_owned(),
-            kind => kind.to_string(),
-        };
-        fault(problem, Some(name.to_string()))
-    })?;
+    // The whole message of either parser quotes the faulty line, which may hold a secret.
+    if let Err(error) = toml::from_str::<toml::Table>(&text) {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..at]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1;
+        let problem = format!("line {line}: {}", error.message());
+        return Err(fault(problem, Some(name.to_string())));
+    }
+    let data = Toml::string(&text).data();
+    let data = data.map_err(|_| fault("is no TOML".to_owned(), Some(name.to_string())))?;
     Ok(data.into_values().next().unwrap_or_default())
+}
+
+/// Secrets from the command line. What was shown there is known already: it is refused so that
+/// nobody gets used to it.
+fn exposed(layers: &[Layer], taken: &Dict) -> Vec<Fault> {
+    let mut found = Vec::new();
+    for layer in layers.iter().filter(|layer| layer.exposed) {
+        let mut keys = Vec::new();
+        secrets(&layer.values, taken, &mut Vec::new(), &mut keys);
+        found.extend(keys.into_iter().map(|key| {
+            let variable = key.to_uppercase().replace('.', "__");
+            Fault {
+                problem: format!(
+                    "a secret is not taken from the command line, where others can read it: set \
+                     {PREFIX}{variable}, or name a file"
+                ),
+                key,
+                origin: Some(layer.name.clone()),
+            }
+        }));
+    }
+    found
+}
+
+/// Keys of `given` that came out as secrets.
+fn secrets(given: &Dict, taken: &Dict, path: &mut Vec<String>, keys: &mut Vec<String>) {
+    for (key, value) in given {
+        path.push(key.clone());
+        match (value, taken.get(key)) {
+            (Value::Dict(_, inner), Some(Value::Dict(_, known))) => {
+                secrets(inner, known, path, keys);
+            }
+            (_, Some(Value::String(_, shown))) if shown == HIDDEN => keys.push(path.join(".")),
+            _ => {}
+        }
+        path.pop();
+    }
 }
 
 fn bare_layer(name: String, keys: &[String], text: &str) -> Layer {
@@ -146,6 +194,7 @@ fn bare_layer(name: String, keys: &[String], text: &str) -> Layer {
     Layer {
         name,
         values,
+        exposed: false,
         bare: Some((keys.to_vec(), text.to_owned())),
     }
 }

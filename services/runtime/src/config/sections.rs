@@ -46,15 +46,22 @@ pub struct NatsConfig {
     pub url: String,
     /// A `.creds` file.
     pub credentials: Option<PathBuf>,
+    /// A file with the seed of an nkey user, such as `foil nats-auth` makes for each role.
+    pub nkey_seed: Option<PathBuf>,
     /// User name, with `password`.
     pub user: Option<String>,
     pub password: Option<Secret>,
     pub token: Option<Secret>,
-    /// Certificate authority in PEM, beside those of the system.
+    /// Certificate authority in PEM, in place of those of the system.
     pub root_certificate: Option<PathBuf>,
-    /// Refuse a server without TLS.
+    /// This client's own certificate in PEM, with those between it and the authority, for a server
+    /// that asks for one; with `key`. Read anew at every connection.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// Refuse a server without TLS. So does a certificate of either kind.
     pub require_tls: bool,
-    /// Prefix of private inboxes, for a user who may subscribe to nothing else.
+    /// Prefix of private inboxes, for a user who may subscribe to nothing else. Without one a stage's
+    /// own binary takes `_INBOX_<stage>`, and all else `_INBOX`.
     pub inbox_prefix: Option<String>,
     /// Longest wait for a reply of the server.
     #[serde(with = "humantime_serde")]
@@ -66,10 +73,13 @@ impl Default for NatsConfig {
         Self {
             url: "nats://127.0.0.1:4222".to_owned(),
             credentials: None,
+            nkey_seed: None,
             user: None,
             password: None,
             token: None,
             root_certificate: None,
+            certificate: None,
+            key: None,
             require_tls: false,
             inbox_prefix: None,
             request_timeout: Duration::from_secs(10),
@@ -84,12 +94,18 @@ impl Validate for NatsConfig {
         }
         for (key, path) in [
             ("credentials", &self.credentials),
+            ("nkey_seed", &self.nkey_seed),
             ("root_certificate", &self.root_certificate),
+            ("certificate", &self.certificate),
+            ("key", &self.key),
         ] {
-            if let Some(path) = path.as_ref().filter(|path| !path.is_file()) {
-                faults.add(key, format_args!("no such file: {}", path.display()));
-            }
+            faults.require_file(key, path.as_deref());
         }
+        faults.require(
+            self.certificate.is_some() == self.key.is_some(),
+            "certificate",
+            "certificate and key go together",
+        );
         faults.require(
             self.user.is_some() == self.password.is_some(),
             "password",
@@ -97,13 +113,14 @@ impl Validate for NatsConfig {
         );
         let ways = [
             self.credentials.is_some(),
+            self.nkey_seed.is_some(),
             self.user.is_some(),
             self.token.is_some(),
         ];
         faults.require(
             ways.iter().filter(|set| **set).count() <= 1,
             "credentials",
-            "give one of credentials, user and token",
+            "give one of credentials, nkey_seed, user and token",
         );
         not_zero(faults, "request_timeout", self.request_timeout);
     }
@@ -179,6 +196,7 @@ impl Validate for TelemetryConfig {
             "otlp_endpoint",
             "must begin with http:// or https://",
         );
+        faults.require_no_user("otlp_endpoint", endpoint);
     }
 }
 

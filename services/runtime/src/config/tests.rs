@@ -309,6 +309,38 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
+fn a_secret_on_the_command_line_is_refused() {
+    let flags = [("nats.user", "u"), ("nats.password", "hunter2")];
+    let faults = sources(None, &[], &flags).faults();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(faults[0].0, "nats.password");
+    let words = "set FOIL_NATS__PASSWORD, or name a file";
+    assert!(faults[0].1.contains(words), "{faults:?}");
+    assert!(!format!("{faults:?}").contains("hunter2"), "{faults:?}");
+}
+
+#[test]
+fn a_secret_that_is_badly_written_is_not_shown() {
+    for file in [
+        "[nats]\nuser = \"u\"\npassword = hunter2",
+        "[nats]\nuser = \"u\"\npassword = \"hunter2",
+        "[nats]\nuser = \"u\"\npassword = [\"hunter2\"]",
+        "[nats]\nuser = \"u\"\npassword = { hunter2 = 1 }",
+        "[nats]\nuser = \"u\"\npassword = 48151623",
+        "[nats]\nuser = \"u\"\npassword = 4815.1623",
+        "[nats]\nurl = \"nats://u:hunter2@a\"",
+        "[telemetry]\notlp_endpoint = \"http://u:hunter2@a\"",
+    ] {
+        let faults = format!("{:?}", sources(Some(file), &[], &[]).faults());
+        for part in ["hunter2", "4815", "1623"] {
+            assert!(!faults.contains(part), "{file}: {faults}");
+        }
+    }
+    let faults = sources(Some("[nats]\nuser = \"u\"\npassword = 5 5"), &[], &[]).faults();
+    assert!(faults[0].1.starts_with("line 3: "), "{faults:?}");
+}
+
+#[test]
 fn a_dump_loads_again() {
     let dumped = dump(&sources(None, &[("FOIL_STAGE__SHARE", "0.25")], &[]).config());
     let config = sources(Some(&dumped.expect("it is TOML")), &[], &[]).config();

@@ -3,7 +3,7 @@
 use foil_proto::names::collection;
 use qdrant_client::qdrant::payload_index_params::IndexParams;
 use qdrant_client::qdrant::{
-    CreateCollectionBuilder, CreateFieldIndexCollection, Distance, FieldType,
+    CreateCollection, CreateCollectionBuilder, CreateFieldIndexCollection, Distance, FieldType,
     HnswConfigDiffBuilder, KeywordIndexParamsBuilder, VectorParamsBuilder,
 };
 
@@ -84,7 +84,7 @@ pub(super) async fn provision(
 
 async fn create(store: &Store, config: &ProvisionConfig, spec: &Spec) -> Result<(), StoreError> {
     let vectors = VectorParamsBuilder::new(u64::from(spec.dimension), spec.distance);
-    let call = CreateCollectionBuilder::new(spec.name)
+    let call: CreateCollection = CreateCollectionBuilder::new(spec.name)
         .vectors_config(vectors)
         // Points are found by filters alone, never by likeness: no graph is to be built.
         .hnsw_config(HnswConfigDiffBuilder::default().m(0))
@@ -92,22 +92,20 @@ async fn create(store: &Store, config: &ProvisionConfig, spec: &Spec) -> Result<
         .shard_number(config.qdrant_shards)
         .replication_factor(config.qdrant_replicas)
         // An acknowledged write is on a majority.
-        .write_consistency_factor(config.qdrant_replicas / 2 + 1);
-    let client = store.db().client();
-    let call = client.create_collection(call);
-    store
+        .write_consistency_factor(config.qdrant_replicas / 2 + 1)
+        .build();
+    let created = store
         .db()
-        .call("create_collection", spec.name, call)
-        .await?;
-    Ok(())
+        .call("create_collection", spec.name, |mut clients| {
+            let call = call.clone();
+            async move { clients.collections.create(call).await }
+        });
+    created.await.map(drop)
 }
 
 async fn indexes(store: &Store, name: &'static str) -> Result<Vec<String>, StoreError> {
-    let client = store.db().client();
-    let call = client.collection_info(name);
-    let answer = store.db().call("collection_info", name, call).await?;
-    let schema = answer.result.map(|info| info.payload_schema);
-    Ok(schema.unwrap_or_default().into_keys().collect())
+    let info = store.collection_info(name).await?;
+    Ok(info.payload_schema.into_keys().collect())
 }
 
 async fn create_index(
@@ -129,11 +127,11 @@ async fn create_index(
         field_index_params: tenant,
         ..CreateFieldIndexCollection::default()
     };
-    let client = store.db().client();
-    let call = client.create_field_index(call);
-    store
+    let created = store
         .db()
-        .call("create_field_index", collection, call)
-        .await?;
-    Ok(())
+        .call("create_field_index", collection, |mut clients| {
+            let call = call.clone();
+            async move { clients.points.create_field_index(call).await }
+        });
+    created.await.map(drop)
 }
