@@ -25,7 +25,11 @@ impl Look {
             qdrant_url: format!("http://{qdrant}"),
             ..StoreConfig::default()
         };
-        let store = Store::connect(&config, nats.clone()).await;
+        Self::over(nats, &config).await
+    }
+
+    pub(crate) async fn over(nats: async_nats::Client, config: &StoreConfig) -> Self {
+        let store = Store::connect(config, nats.clone()).await;
         Self {
             jetstream: jetstream::new(nats.clone()),
             store: store.expect("a store"),

@@ -32,17 +32,26 @@ pub fn asset(variable: &str) -> PathBuf {
     path
 }
 
-/// The command that was built beside these tests.
-fn program() -> PathBuf {
-    let own = std::env::current_exe().expect("the test's own path");
-    let deps = own.parent().expect("a folder of test programs");
-    let program = deps.with_file_name("foil");
-    assert!(
-        program.is_file(),
-        "{} is not built: run tests/run, or cargo build --release -p foil",
-        program.display()
-    );
-    program
+/// A program of Foil that was built beside this one: a test, or a command of this package.
+///
+/// # Panics
+/// When it was not built.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("the program's own path");
+    let folder = own.parent().expect("a folder of programs");
+    // Test programs are in a folder of their own, below.
+    let folders = [Some(folder), folder.parent()];
+    let mut paths = folders
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join(name));
+    let found = paths.find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!(
+            "{name} is not built beside {}: run tests/run, or cargo build --release --workspace",
+            own.display()
+        )
+    })
 }
 
 /// How a command ended, and what it said.
@@ -137,7 +146,7 @@ impl Place {
     pub fn command<S: AsRef<OsStr>>(&self, further: impl IntoIterator<Item = S>) -> Command {
         let set = |key: &str, value: &dyn std::fmt::Display| format!("--set={key}={value}");
         let path = |variable| asset(variable).display().to_string();
-        let mut command = Command::new(program());
+        let mut command = Command::new(program("foil"));
         // Settings of the person who runs the tests are not the tests'.
         command
             .env_clear()

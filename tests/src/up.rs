@@ -1,15 +1,16 @@
 //! A running `foil up`.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use tokio::process::Child;
 
+use crate::http;
 use crate::place::Place;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Past its own deadline of 30 s.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 const GONE_LIMIT: Duration = Duration::from_secs(5);
@@ -122,13 +123,5 @@ impl Drop for Up {
 }
 
 fn ready(admin: &str) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(admin)?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: foil\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    http::get(admin, "/readyz", READY_ANSWER_LIMIT).is_ok_and(|(status, _)| status == 200)
 }

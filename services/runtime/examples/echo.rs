@@ -12,6 +12,8 @@ use foil_runtime::{
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "echo";
+/// What an ordinary input takes.
+const WORK: Duration = Duration::from_millis(20);
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -67,8 +69,10 @@ impl Stage for Echo {
     async fn handle(&self, input: Note, _cx: &Context) -> Result<Outcome, StageError> {
         match input.text.as_str() {
             "sleep" => tokio::time::sleep(Duration::from_secs(50)).await,
+            "block" => std::thread::sleep(Duration::from_secs(50)),
             "abort" => std::process::abort(),
             "fatal" => return Err("told to be broken").fatal(),
+            text if text.starts_with("work") => tokio::time::sleep(WORK).await,
             _ => {}
         }
         let emit = Emit::new("foil.v1.out.acme.u1".to_owned(), &input);

@@ -1,5 +1,6 @@
 //! Storing outputs: every one acked by its stream before the input is settled.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::context::{
@@ -146,8 +147,17 @@ pub(crate) fn prepare(
     cx: &Context,
 ) -> Result<Vec<Outgoing>, PublishFault> {
     let updated_at = cx.updated_at_ms();
-    let one = |(index, emit)| {
-        prepare_one(emit, format!("{id_stem}.{index}"), updated_at, &cx.headers)
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let one = |(index, emit): (usize, Emit)| {
+        // Not the place in the list: a later attempt may find less to do, and what then stands where
+        // another output stood would be dropped as that one's duplicate.
+        let id = format!("{id_stem}.{}", emit.subject);
+        let times = seen.entry(emit.subject.clone()).or_default();
+        let id = match std::mem::replace(times, *times + 1) {
+            0 => id,
+            earlier => format!("{id}.{earlier}"),
+        };
+        prepare_one(emit, id, updated_at, &cx.headers)
             .map_err(|problem| PublishFault::Unpublishable { index, problem })
     };
     emits.into_iter().enumerate().map(one).collect()

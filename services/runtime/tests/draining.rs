@@ -31,7 +31,7 @@ async fn what_runs_finishes_and_nothing_comes_twice() {
 }
 
 #[tokio::test]
-async fn past_the_deadline_the_rest_is_given_back_at_once() {
+async fn what_cannot_finish_in_time_is_given_back_and_the_end_is_clean() {
     let world = World::new().await;
     let slow = stage(async |_, _, _| {
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -43,17 +43,12 @@ async fn past_the_deadline_the_rest_is_given_back_at_once() {
     until("it is at work", async || slow.calls() == 1).await;
     let started = Instant::now();
     service.shutdown.trigger();
-    let error = ended(running).await.expect_err("unfinished work");
+    ended(running).await.expect("it was given back in time");
     assert!(
-        started.elapsed() < Duration::from_millis(1300),
+        started.elapsed() < Duration::from_secs(1),
         "{:?}",
         started.elapsed()
     );
-    assert!(
-        matches!(error, RunError::DeadlinePassed { unfinished: 1, .. }),
-        "{error}"
-    );
-    assert_eq!(error.exit_code(), 70);
 
     // Long before the ack wait of 30 s.
     let quick = stage(async |_, cx, _| {
@@ -80,13 +75,59 @@ async fn publishing_that_waits_for_a_full_stream_ends_with_the_drain() {
     world.send("a").await;
     until("it is at work", async || stage.calls() == 1).await;
     service.shutdown.trigger();
-    let error = ended(running).await.expect_err("unfinished work");
-    assert_eq!(error.exit_code(), 70);
+    ended(running).await.expect("it was given back in time");
     let info = world.consumer_info().await;
     assert_eq!(
         info.num_pending + info.num_ack_pending as u64,
         1,
         "still there"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_would_not_stop_is_no_clean_end() {
+    let world = World::new().await;
+    let stuck = stage(async |_, _, _| {
+        // Nothing can drop it before it comes back.
+        tokio::task::block_in_place(|| std::thread::sleep(Duration::from_secs(4)));
+        Ok(Outcome::Skip("too late"))
+    });
+    let service = world.server.service(Duration::from_secs(1)).await;
+    let running = run_in(&service, &stuck, spec(), config());
+    world.send("a").await;
+    until("it is at work", async || stuck.calls() == 1).await;
+    let started = Instant::now();
+    service.shutdown.trigger();
+    let error = ended(running).await.expect_err("work that would not stop");
+    assert!(
+        started.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(
+        matches!(error, RunError::DeadlinePassed { unfinished: 1, .. }),
+        "{error}"
+    );
+    assert_eq!(error.exit_code(), 70);
+}
+
+#[tokio::test]
+async fn what_cannot_be_given_back_is_no_clean_end() {
+    let mut world = World::new().await;
+    let slow = stage(async |_, _, _| {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Ok(Outcome::Skip("never"))
+    });
+    let service = world.server.service(Duration::from_secs(1)).await;
+    let running = run_in(&service, &slow, spec(), config());
+    world.send("a").await;
+    until("it is at work", async || slow.calls() == 1).await;
+    world.server.kill();
+    service.shutdown.trigger();
+    let error = ended(running).await.expect_err("nobody took it back");
+    assert!(
+        matches!(error, RunError::DeadlinePassed { unfinished: 1, .. }),
+        "{error}"
     );
 }
 

@@ -76,7 +76,7 @@ async fn patience_waits_out_a_short_shortage_in_one_attempt() {
 async fn outputs_stored_by_an_earlier_attempt_count_as_stored() {
     let world = World::new().await;
     let mut headers = HeaderMap::new();
-    headers.insert(h::MESSAGE_ID, "tester.IN.1.0");
+    headers.insert(h::MESSAGE_ID, format!("tester.IN.1.{OUTPUT}"));
     let earlier = world
         .jetstream
         .publish_with_headers(
@@ -92,6 +92,27 @@ async fn outputs_stored_by_an_earlier_attempt_count_as_stored() {
     world.send("a").await;
     until("the input is gone", async || world.count(IN).await == 0).await;
     assert_eq!(world.texts(OUT).await, ["x", "y"]);
+    world.stop(running).await.expect("a clean end");
+}
+
+/// The first attempt stores one of its outputs; the second, later, finds only the other one to do.
+#[tokio::test]
+async fn what_a_later_attempt_finds_is_not_taken_for_what_an_earlier_one_stored() {
+    let world = World::new().await;
+    limit_output(&world, 1).await;
+    let stage = stage(async |_, _, call| {
+        let other = Emit::new("foil.v1.out.acme.u2".to_owned(), &note("second"));
+        Ok(Outcome::Emit(match call {
+            1 => vec![output("first"), other],
+            _ => vec![other],
+        }))
+    });
+    let running = world.run(&stage, config());
+    world.send("a").await;
+    until("the stream is full", async || stage.calls() >= 2).await;
+    limit_output(&world, 10).await;
+    until("the input is gone", async || world.count(IN).await == 0).await;
+    assert_eq!(world.texts(OUT).await, ["first", "second"]);
     world.stop(running).await.expect("a clean end");
 }
 

@@ -1,128 +1,15 @@
 //! A whole process: flags, configuration, admin port, signals, exit codes (`examples/echo.rs`).
 
+mod echo;
+mod neighbours;
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
+use echo::{Echo, output};
 use support::{DEAD, IN, OUT, World, until};
-
-fn binary() -> PathBuf {
-    let here = std::env::current_exe().expect("this test's own path");
-    let profile = here
-        .ancestors()
-        .nth(2)
-        .expect("target/<profile>/deps/<test>");
-    let path = profile.join("examples").join("echo");
-    assert!(
-        path.is_file(),
-        "build the examples as well: {} is missing",
-        path.display()
-    );
-    path
-}
-
-fn command(variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(binary());
-    command.env_clear().envs(variables.iter().copied());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn output(variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command(variables)
-        .args(arguments)
-        .output()
-        .expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("it is text");
-    (status.code(), text(stdout), text(stderr))
-}
-
-struct Echo {
-    child: Child,
-    admin: String,
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl Echo {
-    fn start(world: &World, deadline: &str) -> Self {
-        Self::start_with(world, deadline, &[])
-    }
-
-    fn start_with(world: &World, deadline: &str, further: &[(&str, &str)]) -> Self {
-        let url = world.server.url();
-        let mut child = command(&[
-            ("FOIL_NATS__URL", &url),
-            ("FOIL_ADMIN__LISTEN", "127.0.0.1:0"),
-            ("FOIL_SHUTDOWN__DEADLINE", deadline),
-            ("FOIL_TELEMETRY__LOG", "json"),
-        ])
-        .envs(further.iter().copied())
-        .spawn()
-        .expect("it runs");
-        let stderr = child.stderr.take().expect("it is piped");
-        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
-        let admin = lines
-            .find_map(|line| {
-                let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON log line");
-                line["fields"]["address"].as_str().map(str::to_owned)
-            })
-            .expect("the admin port is logged");
-        let log: Arc<Mutex<Vec<String>>> = Arc::default();
-        let written = log.clone();
-        std::thread::spawn(move || {
-            lines.for_each(|line| written.lock().expect("not poisoned").push(line));
-        });
-        Self { child, admin, log }
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.admin).expect("the admin port is open");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        (status.expect("a status"), body.to_owned())
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .args([format!("-{name}"), pid])
-            .status();
-        assert!(sent.expect("`kill` runs").success());
-    }
-
-    async fn exit(&mut self) -> Option<i32> {
-        let mut status = None;
-        until("the process ends", async || {
-            status = self.child.try_wait().expect("its state can be read");
-            status.is_some()
-        })
-        .await;
-        status.and_then(|status| status.code())
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
 
 #[tokio::test]
 async fn it_works_shows_itself_and_ends_cleanly() {
@@ -191,9 +78,29 @@ async fn readiness_is_off_and_the_admin_port_open_while_it_drains() {
     until("readiness is off", async || echo.get("/readyz").0 == 503).await;
     assert_eq!(echo.get("/livez").0, 200);
     let started = Instant::now();
-    assert_eq!(echo.exit().await, Some(70), "the deadline passed");
+    assert_eq!(echo.exit().await, Some(0), "it was given back in time");
     assert!(
-        started.elapsed() < Duration::from_secs(6),
+        started.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(world.count(IN).await, 1);
+}
+
+#[tokio::test]
+async fn a_handler_that_will_not_stop_ends_it_with_70() {
+    let world = World::new().await;
+    let mut echo = Echo::start(&world, "2s");
+    world.send("block").await;
+    until("it is at work", async || {
+        world.consumer_info().await.num_ack_pending == 1
+    })
+    .await;
+    echo.signal("TERM");
+    let started = Instant::now();
+    assert_eq!(echo.exit().await, Some(70));
+    assert!(
+        started.elapsed() < Duration::from_secs(4),
         "{:?}",
         started.elapsed()
     );
