@@ -106,6 +106,28 @@ class Names(unittest.TestCase):
             section, key = name.removeprefix("FOIL_").lower().split("__")
             self.assertIn(key, code.keys(section))
 
+    def test_production_has_a_role_for_everybody(self):
+        """The roles of deploy/nats, with the inboxes that each may read."""
+        roles = tomllib.loads(code.source("deploy/nats/permissions.toml"))["roles"]
+        of = {"provision": "operator", "test": "caller"}
+        configs = settings("production")
+        for pod_name, pod in helm.pods(helm.rendered("production")):
+            (volume,) = [v for v in pod["volumes"] if v["name"] == "secrets"]
+            component = pod_name.rpartition("-")[2]
+            role = of.get(component, component)
+            with self.subTest(component=component):
+                files = {
+                    item["path"]: source["secret"]["name"]
+                    for source in volume["projected"]["sources"]
+                    for item in source["secret"]["items"]
+                }
+                self.assertEqual(files["nats/nkey"], f"foil-nats-{role}")
+                inbox = tomllib.loads(configs[component])["nats"].get("inbox_prefix")
+                # A stage's binary takes the prefix of its role by itself.
+                self.assertIn(f"{inbox or f'_INBOX_{component}'}.>", roles[role]["subscribe"])
+        reply = tomllib.loads(configs["generator"])["generator"]["reply_prefix"]
+        self.assertIn(f"{reply}.>", roles["generator"]["publish"])
+
     def test_probes_ask_what_is_served(self):
         served = code.routes()
         for found in helm.of_kind(helm.rendered("production"), "Deployment"):
