@@ -11,17 +11,31 @@ pub mod stream {
     pub const GENERATE: &str = "FOIL_GENERATE";
     pub const EVENTS: &str = "FOIL_EVENTS";
     pub const DEAD: &str = "FOIL_DEAD";
+    /// What NATS says of messages that it gave up.
+    pub const ADVISORIES: &str = "FOIL_ADVISORIES";
 }
 
 /// Stages; each one's durable consumer, binary (`foil-<stage>`) and configuration carry its name.
 pub mod stage {
+    use super::stream;
+
     pub const EMBEDDER: &str = "embedder";
     pub const SELECTOR: &str = "selector";
     pub const EXTRACTOR: &str = "extractor";
     pub const PROFILER: &str = "profiler";
     pub const GENERATOR: &str = "generator";
-    /// In the order of the flow.
-    pub const ALL: [&str; 5] = [EMBEDDER, SELECTOR, EXTRACTOR, PROFILER, GENERATOR];
+    /// Beside the flow: brings what NATS gave up to the dead letters.
+    pub const MOVER: &str = "mover";
+    /// In the order of the flow, then the one beside it.
+    pub const ALL: [&str; 6] = [EMBEDDER, SELECTOR, EXTRACTOR, PROFILER, GENERATOR, MOVER];
+    /// Those of the flow, each with the stream that it works on.
+    pub const INPUTS: [(&str, &str); 5] = [
+        (EMBEDDER, stream::UPDATES),
+        (SELECTOR, stream::SELECT),
+        (EXTRACTOR, stream::EXTRACT),
+        (PROFILER, stream::PROFILE),
+        (GENERATOR, stream::GENERATE),
+    ];
 }
 
 /// Key-value buckets.
@@ -69,6 +83,9 @@ pub mod header {
     /// On dead letters: the original `Nats-Msg-Id`.
     pub const DEAD_MESSAGE_ID: &str = "Foil-Dead-Message-Id";
 
+    /// On a marker in FOIL_PROFILES: the version after which counting goes on.
+    pub const LAST_VERSION: &str = "Foil-Last-Version";
+
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
     pub const TTL: &str = "Nats-TTL";
     pub const SCHEDULE: &str = "Nats-Schedule";
@@ -90,6 +107,7 @@ pub mod subject {
     pub const GENERATE_ALL: &str = "foil.v1.generate.>";
     pub const EVENT_ALL: &str = "foil.v1.event.>";
     pub const DEAD_ALL: &str = "foil.v1.dead.>";
+    const FOIL: &str = "foil.v1.";
 
     /// The class a person waits for.
     pub const CLASS_INTERACTIVE: &str = "interactive";
@@ -114,7 +132,7 @@ pub mod subject {
     pub fn generate(tenant: &str, class: &str) -> String {
         format!("foil.v1.generate.{}.{}", encode(tenant), encode(class))
     }
-    /// `kind`: `profile.updated`, `difference.stored`, `user.erased` or `dead`, as subject tokens.
+    /// `kind`: one of [`super::event`]'s, as subject tokens.
     pub fn event(kind: &str, tenant: &str, user: &str) -> String {
         format!("foil.v1.event.{kind}.{}.{}", encode(tenant), encode(user))
     }
@@ -122,10 +140,13 @@ pub mod subject {
     pub fn dead(stage: &str, tenant: &str) -> String {
         format!("foil.v1.dead.{}.{}", encode(stage), encode(tenant))
     }
-    /// The tenant's token stands third in every subject of a stage's input.
+    /// Where NATS tells that a stage's consumer gave a message up.
+    pub fn given_up(stream: &str, stage: &str) -> String {
+        format!("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.{stage}")
+    }
+    /// The tenant's token stands after the kind in every subject of Foil's; none in another's.
     pub fn tenant_token(subject: &str) -> Option<&str> {
-        let mut tokens = subject.split('.').skip(3);
-        tokens.next()
+        subject.strip_prefix(FOIL)?.split('.').nth(1)
     }
 }
 
@@ -134,6 +155,8 @@ pub mod event {
     pub const PROFILE_UPDATED: &str = "profile.updated";
     pub const DIFFERENCE_STORED: &str = "difference.stored";
     pub const USER_ERASED: &str = "user.erased";
+    pub const RECORD_ERASED: &str = "record.erased";
+    pub const TENANT_ERASED: &str = "tenant.erased";
     pub const DEAD: &str = "dead";
 }
 

@@ -23,6 +23,8 @@ pub struct DeadLetter {
     /// Where the input came from.
     pub stream: String,
     pub stream_sequence: u64,
+    /// When the stream stored it.
+    pub published_at: SystemTime,
     pub subject: String,
     /// As decoded from the subject; empty when that is impossible.
     pub tenant: String,
@@ -37,6 +39,13 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// Names the input for good: a stream that is made anew counts its sequences from 1 again.
+    pub(crate) fn id(&self) -> String {
+        let at = self.published_at.duration_since(SystemTime::UNIX_EPOCH);
+        let ms = at.map_or(0, |at| at.as_millis());
+        format!("{}.{}.{ms}", self.stream, self.stream_sequence)
+    }
+
     /// The copy as it is published.
     pub(crate) fn outgoing(&self) -> Outgoing {
         use names::header as h;
@@ -60,8 +69,7 @@ impl DeadLetter {
                 headers.insert(name, value);
             }
         };
-        let id = format!("dead.{}.{}", self.stream, self.stream_sequence);
-        add(h::MESSAGE_ID, &id);
+        add(h::MESSAGE_ID, &format!("dead.{}", self.id()));
         add(h::DEAD_REASON, self.reason.as_str());
         add(h::DEAD_ERROR, &self.error);
         add(h::DEAD_STAGE, self.stage);
@@ -82,8 +90,8 @@ impl DeadLetter {
     }
 }
 
-/// The tenant that an input's subject names.
-pub(crate) fn tenant_of(subject: &str) -> String {
+/// The tenant that an input's subject names; empty where it names none.
+pub fn tenant_of(subject: &str) -> String {
     names::subject::tenant_token(subject)
         .and_then(|tenant| token::decode(tenant).ok())
         .and_then(|tenant| String::from_utf8(tenant).ok())
@@ -135,6 +143,7 @@ mod tests {
             stage: "embedder",
             stream: "FOIL_UPDATES".to_owned(),
             stream_sequence: 7,
+            published_at: SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_234),
             subject: "foil.v1.update.a=2Eb.u".to_owned(),
             tenant: tenant_of("foil.v1.update.a=2Eb.u"),
             deliveries: 5,
@@ -163,7 +172,10 @@ mod tests {
         assert_eq!(copy.payload.as_ref(), b"\x00\xff");
         assert_eq!(copy.headers.get_all("X-Mine").count(), 2);
         assert_eq!(get("Nats-TTL").or(get("Nats-Rollup")), None);
-        assert_eq!(get("Nats-Msg-Id").as_deref(), Some("dead.FOIL_UPDATES.7"));
+        assert_eq!(
+            get("Nats-Msg-Id").as_deref(),
+            Some("dead.FOIL_UPDATES.7.1234")
+        );
         assert_eq!(get("Foil-Dead-Message-Id").as_deref(), Some("original"));
         assert_eq!(get("Foil-Dead-Error").as_deref(), Some("no luck"));
         assert_eq!(get("Foil-Dead-Reason").as_deref(), Some("exhausted"));
@@ -181,6 +193,7 @@ mod tests {
             "foil.v1",
             "foil.v1.update.=ZZ.u",
             "foil.v1.update.=FF.u",
+            "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.FOIL_UPDATES.embedder",
         ] {
             assert_eq!(tenant_of(subject), "", "{subject:?}");
         }

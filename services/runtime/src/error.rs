@@ -19,16 +19,19 @@ pub enum Reason {
     Exhausted,
     /// Delivered too often without a verdict: it kills the process, or hangs it.
     Poison,
+    /// NATS itself gave it up: no worker ever came to the check for [`Reason::Poison`].
+    GivenUp,
 }
 
 impl Reason {
     /// Every one.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Undecodable,
         Self::Invalid,
         Self::BadOutput,
         Self::Exhausted,
         Self::Poison,
+        Self::GivenUp,
     ];
 
     /// As in headers and labels.
@@ -39,6 +42,7 @@ impl Reason {
             Self::BadOutput => "bad_output",
             Self::Exhausted => "exhausted",
             Self::Poison => "poison",
+            Self::GivenUp => "given_up",
         }
     }
 }

@@ -17,6 +17,7 @@
 //! `examples/echo.rs` is a whole stage.
 
 pub mod admin;
+mod burial;
 pub mod bus;
 pub mod config;
 mod dead_letter;
@@ -27,6 +28,7 @@ mod heartbeat;
 mod keyed;
 pub mod metrics;
 pub mod nats;
+mod outputs;
 mod process;
 mod publish;
 mod pull;
@@ -37,17 +39,19 @@ pub mod stage;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tls;
 mod worker;
 
+pub use burial::{DeadEvent, bury};
 pub use config::{
     AdminConfig, Common, ConfigError, Faults, NatsConfig, Secret, ServiceConfig, ShutdownConfig,
     Sources, TelemetryConfig, Validate, WorkerConfig,
 };
-pub use dead_letter::DeadLetter;
+pub use dead_letter::{DeadLetter, tenant_of};
 pub use error::{BoxError, Classify, Reason, StageError};
 pub use health::{Health, HealthCheck};
 pub use keyed::KeyedMutex;
 pub use service::{RunError, Service, install_tls_provider, key_and_value, main_with};
 pub use shutdown::Shutdown;
-pub use stage::{Context, Emit, Outcome, Schedule, Stage};
+pub use stage::{Context, Decode, Emit, Outcome, Schedule, Stage};
 pub use worker::{StageSpec, run_stage};

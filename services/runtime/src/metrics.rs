@@ -13,6 +13,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 
+use crate::error::Reason;
 use crate::settle::Attempt;
 
 /// Names as they stand on `/metrics`.
@@ -113,6 +114,19 @@ pub fn gauge(name: &'static str, description: &'static str) -> Gauge<f64> {
         .build()
 }
 
+/// Counts a dead letter that another than its own stage's worker buried.
+pub fn dead_lettered(stage: &'static str, reason: Reason) {
+    let labels = [
+        KeyValue::new("stage", stage),
+        KeyValue::new("reason", reason.as_str()),
+    ];
+    dead_letters().add(1, &labels);
+}
+
+fn dead_letters() -> Counter<u64> {
+    counter(name::DEAD_LETTERS, "inputs copied to the dead letters")
+}
+
 /// Everything in Prometheus' text format.
 ///
 /// # Errors
@@ -159,7 +173,7 @@ impl StageMetrics {
             ),
             inflight: inflight(stage),
             redeliveries: counter(name::REDELIVERIES, "inputs delivered more than once"),
-            dead_letters: counter(name::DEAD_LETTERS, "inputs copied to the dead letters"),
+            dead_letters: dead_letters(),
             published: counter(name::PUBLISHED, "stored outputs"),
             pull_errors: counter(name::PULL_ERRORS, "failed pull requests and look-ups"),
         }

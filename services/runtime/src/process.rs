@@ -8,12 +8,12 @@ use async_nats::jetstream::context::Context as JetStream;
 use async_nats::jetstream::{AckKind, message};
 use async_nats::{Client, HeaderMap, Message, Request, Subject};
 use bytes::Bytes;
-use foil_proto::names::header;
 use futures::FutureExt;
 use opentelemetry::trace::TraceContextExt;
 use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::burial::bury;
 use crate::config::WorkerConfig;
 use crate::dead_letter::{DeadLetter, one_line, tenant_of};
 use crate::error::{BoxError, Reason, StageError};
@@ -21,12 +21,18 @@ use crate::excused::Excused;
 use crate::health::Health;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::StageMetrics;
-use crate::publish::{PublishFault, pass_trace_on, prepare, prepare_one, store, store_all};
+use crate::outputs::Outputs;
+use crate::publish::{Outgoing, PublishFault, prepare, store_all};
 use crate::settle::{Attempt, Settlement, settle};
 use crate::shutdown::Shutdown;
-use crate::stage::{Context, Outcome, Stage};
+use crate::stage::{Context, Decode as _, Outcome, Stage};
 use crate::telemetry;
 use crate::worker::StageSpec;
+
+/// Between the starts of inputs that came again once, twice, and so on, at most.
+const APART: Duration = Duration::from_secs(1);
+/// Waiting longer parts nothing more.
+const APART_STEPS: u64 = 4;
 
 /// What all inputs of a worker share.
 pub(crate) struct Desk<S> {
@@ -40,6 +46,7 @@ pub(crate) struct Desk<S> {
     pub(crate) metrics: StageMetrics,
     pub(crate) shutdown: Shutdown,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) outputs: Arc<Outputs>,
     /// The consumer's filter: as a destination's name it is of low cardinality.
     pub(crate) template: String,
     pub(crate) span_name: String,
@@ -177,19 +184,34 @@ impl<S: Stage> Desk<S> {
                 error: Some(error.into()),
             };
         }
-        let input = match <S::Input as prost::Message>::decode(delivery.payload.clone()) {
+        let input = match S::Input::decode(delivery.payload.clone()) {
             Ok(input) => input,
             Err(error) => {
                 return Verdict {
                     attempt: Attempt::Rejected(Reason::Undecodable),
-                    error: Some(error.into()),
+                    error: Some(error),
                 };
             }
         };
         tokio::select! {
             biased;
             () = self.shutdown.cut() => Attempt::Cut.into(),
-            verdict = self.work(delivery, input) => verdict,
+            verdict = async {
+                self.stand_apart(delivery.delivered).await;
+                self.work(delivery, input).await
+            } => verdict,
+        }
+    }
+
+    /// What a killed process held comes again all at once, the input that killed it among the rest;
+    /// side by side with it they would be killed again and again, until all are taken for poison. So
+    /// what comes again starts later the oftener it came, and at random among its like: the one that
+    /// was there each time comes last.
+    async fn stand_apart(&self, delivered: u64) {
+        if let Some(earlier) = delivered.checked_sub(2) {
+            let step = self.config.backoff_base.min(APART);
+            let steps = earlier.min(APART_STEPS) as f64 + rand::random::<f64>();
+            tokio::time::sleep(step.mul_f64(steps)).await;
         }
     }
 
@@ -226,9 +248,7 @@ impl<S: Stage> Desk<S> {
             self.spec.name, self.spec.stream, delivery.stream_sequence
         );
         let stored = match prepare(emits, &id_stem, &cx) {
-            Ok(outgoing) => {
-                store_all(&self.jetstream, &outgoing, self.config.publish_patience).await
-            }
+            Ok(outgoing) => self.store(&outgoing).await,
             Err(fault) => Err(fault),
         };
         match stored {
@@ -244,6 +264,16 @@ impl<S: Stage> Desk<S> {
                 error: Some(fault.into()),
             },
         }
+    }
+
+    async fn store(&self, outgoing: &[Outgoing]) -> Result<(), PublishFault> {
+        let stored = store_all(&self.jetstream, outgoing, self.config.publish_patience).await;
+        if let Err(PublishFault::NotStored { index, .. }) = &stored
+            && let Some(message) = outgoing.get(*index)
+        {
+            self.outputs.note(message.clone());
+        }
+        stored
     }
 
     async fn settle(&self, delivery: &Delivery, verdict: Verdict) {
@@ -299,6 +329,7 @@ impl<S: Stage> Desk<S> {
             stage: self.spec.name,
             stream: self.spec.stream.to_owned(),
             stream_sequence: delivery.stream_sequence,
+            published_at: delivery.published_at,
             subject: delivery.subject.to_string(),
             tenant: tenant_of(&delivery.subject),
             deliveries: delivery.delivered,
@@ -307,36 +338,9 @@ impl<S: Stage> Desk<S> {
             headers: delivery.headers.clone(),
             payload: delivery.payload.clone(),
         };
-        let mut copy = letter.outgoing();
-        if copy.headers.get(header::TRACEPARENT).is_none() {
-            pass_trace_on(&delivery.headers, &mut copy.headers);
-        }
         // No patience: the input is kept by its stream, and there is a next delivery.
-        let sequence = store(&self.jetstream, &copy).await?;
-        self.tell(&letter, sequence).await
-    }
-
-    /// Publishes the event behind a dead letter, whose copy is stored as `sequence`.
-    async fn tell(&self, letter: &DeadLetter, sequence: u64) -> Result<(), BoxError> {
-        let event = self.spec.dead_event;
-        let Some(emit) = event.and_then(|event| event(letter, sequence)) else {
-            return Ok(());
-        };
-        let id = format!("dead-event.{}.{}", letter.stream, letter.stream_sequence);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now_ms = now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
-        let told = match prepare_one(emit, id, now_ms, &letter.headers) {
-            Ok(event) => store(&self.jetstream, &event).await,
-            Err(problem) => Err(PublishFault::Unpublishable { index: 0, problem }),
-        };
-        match told {
-            // It never will be, and its input must not come again for ever: the copy is stored.
-            Err(fault @ PublishFault::Unpublishable { .. }) => {
-                tracing::error!(%fault, sequence, "no event tells of a dead letter");
-                Ok(())
-            }
-            told => Ok(told.map(drop)?),
-        }
+        bury(&self.jetstream, &letter, self.spec.dead_event).await?;
+        Ok(())
     }
 
     async fn nak(&self, delivery: &Delivery, delay: Duration) {

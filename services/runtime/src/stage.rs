@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::error::StageError;
+use crate::error::{BoxError, StageError};
 
 /// One stage. Level-triggered: it looks at the state, not at the message, and doing the same input
 /// twice changes nothing.
 pub trait Stage: Send + Sync + 'static {
     /// The input. Decoded by the runtime; bytes that are none are dead-lettered.
-    type Input: prost::Message + Default;
+    type Input: Decode;
 
     /// Works on one input. It must be cancel-safe: a timeout drops the future.
     ///
@@ -24,6 +24,21 @@ pub trait Stage: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Outcome, StageError>> + Send;
 }
 
+/// What a stage can take: every protobuf message, and what is decoded otherwise.
+pub trait Decode: Sized + Send + 'static {
+    /// From a message's bytes.
+    ///
+    /// # Errors
+    /// Says what is wrong with them, without quoting them.
+    fn decode(bytes: Bytes) -> Result<Self, BoxError>;
+}
+
+impl<M: prost::Message + Default + 'static> Decode for M {
+    fn decode(bytes: Bytes) -> Result<Self, BoxError> {
+        Ok(<M as prost::Message>::decode(bytes)?)
+    }
+}
+
 /// What a successful attempt gives.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -33,8 +48,9 @@ pub enum Outcome {
     Skip(&'static str),
 }
 
-/// One message to publish. Its `Nats-Msg-Id` is derived from the input and its place in the list,
-/// so a redelivered input publishes nothing twice within the duplicate window.
+/// One message to publish. Its `Nats-Msg-Id` is derived from the input and its own subject, and from
+/// its place among outputs of that subject; so a redelivered input publishes nothing twice within the
+/// duplicate window, and what it finds to do then is not taken for what an earlier attempt published.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emit {
     pub subject: String,

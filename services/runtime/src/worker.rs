@@ -6,21 +6,22 @@ use std::time::{Duration, Instant};
 use async_nats::connection::State;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
-use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::context::{Context as JetStream, ContextBuilder};
 use async_nats::{Client, Message};
 use tokio::task::JoinSet;
 
+use crate::burial::DeadEvent;
 use crate::config::WorkerConfig;
-use crate::dead_letter::DeadLetter;
 use crate::error::BoxError;
 use crate::health::HealthCheck;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::StageMetrics;
+use crate::outputs::Outputs;
 use crate::process::{Desk, Shared, process};
 use crate::pull::{Pulled, Puller};
 use crate::service::{RunError, Service};
 use crate::shutdown::Shutdown;
-use crate::stage::{Emit, Stage};
+use crate::stage::Stage;
 
 /// Failed pulls in a row before readiness goes off.
 const FAILURES_TOLERATED: u32 = 3;
@@ -40,9 +41,8 @@ pub struct StageSpec {
     pub stream: &'static str,
     /// Durable consumer, made by `foil provision`.
     pub consumer: &'static str,
-    /// Makes an event to publish behind a dead letter, of the letter and the sequence of its stored
-    /// copy in FOIL_DEAD.
-    pub dead_event: Option<fn(&DeadLetter, u64) -> Option<Emit>>,
+    /// What is told of a dead letter.
+    pub dead_event: Option<DeadEvent>,
 }
 
 impl StageSpec {
@@ -58,7 +58,7 @@ impl StageSpec {
 
     /// The same with an event behind every dead letter.
     #[must_use]
-    pub fn with_dead_event(mut self, event: fn(&DeadLetter, u64) -> Option<Emit>) -> Self {
+    pub fn with_dead_event(mut self, event: DeadEvent) -> Self {
         self.dead_event = Some(event);
         self
     }
@@ -68,8 +68,8 @@ impl StageSpec {
 /// error ends this stage alone: who runs several triggers the shutdown of the others.
 ///
 /// # Errors
-/// [`RunError::Fatal`] when the stage cannot serve; [`RunError::DeadlinePassed`] when inputs were
-/// given back unfinished because the drain took too long.
+/// [`RunError::Fatal`] when the stage cannot serve; [`RunError::DeadlinePassed`] when work would not
+/// stop, or could not be given back, before the shutdown's deadline.
 pub async fn run_stage<S: Stage>(
     stage: Arc<S>,
     spec: StageSpec,
@@ -78,6 +78,9 @@ pub async fn run_stage<S: Stage>(
 ) -> Result<(), RunError> {
     let service = service.stage(spec.name);
     let check = service.health.register("consumer");
+    let outputs = Arc::new(Outputs::new(service.health.register("outputs")));
+    let jetstream = jetstream(&config, &service.nats);
+    service.health.started();
     let mut worker = Worker {
         stage,
         spec,
@@ -86,6 +89,7 @@ pub async fn run_stage<S: Stage>(
         check,
         metrics: StageMetrics::new(spec.name),
         shared: Arc::default(),
+        outputs: outputs.clone(),
         tasks: JoinSet::new(),
         cut: 0,
         failures: 0,
@@ -93,13 +97,26 @@ pub async fn run_stage<S: Stage>(
         has_pulled: false,
         service,
     };
-    while let Some((desk, puller)) = worker.bind().await {
-        if let Some(puller) = worker.serve(desk, puller).await {
-            worker.withdraw(puller).await;
-            break;
+    let working = async {
+        while let Some((desk, puller)) = worker.bind().await {
+            if let Some(puller) = worker.serve(desk, puller).await {
+                worker.withdraw(puller).await;
+                break;
+            }
         }
+        worker.drain().await
+    };
+    tokio::select! {
+        ended = working => ended,
+        never = outputs.follow(&jetstream) => match never {},
     }
-    worker.drain().await
+}
+
+fn jetstream(config: &WorkerConfig, nats: &Client) -> JetStream {
+    ContextBuilder::new()
+        .timeout(config.publish_timeout)
+        .ack_timeout(config.publish_timeout)
+        .build(nats.clone())
 }
 
 struct Worker<S> {
@@ -112,6 +129,7 @@ struct Worker<S> {
     check: HealthCheck,
     metrics: StageMetrics,
     shared: Arc<Shared>,
+    outputs: Arc<Outputs>,
     tasks: JoinSet<bool>,
     cut: usize,
     failures: u32,
@@ -123,10 +141,7 @@ struct Worker<S> {
 impl<S: Stage> Worker<S> {
     /// Finds the consumer, however long it takes. None: the shutdown came first.
     async fn bind(&mut self) -> Option<(Arc<Desk<S>>, Puller)> {
-        let jetstream = ContextBuilder::new()
-            .timeout(self.config.publish_timeout)
-            .ack_timeout(self.config.publish_timeout)
-            .build(self.service.nats.clone());
+        let jetstream = jetstream(&self.config, &self.service.nats);
         let (stream, consumer) = (self.spec.stream, self.spec.consumer);
         while !self.shutdown.is_triggered() {
             let found = tokio::select! {
@@ -159,7 +174,7 @@ impl<S: Stage> Worker<S> {
 
     async fn desk(
         &self,
-        jetstream: &async_nats::jetstream::Context,
+        jetstream: &JetStream,
         consumer: PullConsumer,
     ) -> Result<(Arc<Desk<S>>, Puller), BoxError> {
         let settings = consumer.cached_info().config.clone();
@@ -190,6 +205,7 @@ impl<S: Stage> Worker<S> {
             metrics: self.metrics.clone(),
             shutdown: self.shutdown.clone(),
             shared: self.shared.clone(),
+            outputs: self.outputs.clone(),
             template: settings.filter_subject,
             span_name: format!("{} process", self.spec.name),
         };
@@ -336,7 +352,8 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    /// Lets what runs finish, until the deadline.
+    /// Lets what runs finish, until the deadline. What the cut took and gave back in time ends as
+    /// cleanly as what finished: another has it already.
     async fn drain(mut self) -> Result<(), RunError> {
         self.check.set(false);
         let started = Instant::now();
@@ -355,15 +372,14 @@ impl<S: Stage> Worker<S> {
         }
         // NAKs and acks may still be in the client's buffer.
         let limit = self.shutdown.remaining().max(Duration::from_millis(100));
-        if !matches!(
-            tokio::time::timeout(limit, self.service.nats.flush()).await,
-            Ok(Ok(()))
-        ) {
-            tracing::warn!(stage = self.spec.name, "nats was not flushed");
-        }
+        let flushed = tokio::time::timeout(limit, self.service.nats.flush()).await;
         let stage = self.spec.name;
         tracing::info!(stage, took = ?started.elapsed(), unfinished, cut = self.cut, "drained");
-        let unfinished = unfinished + self.cut;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::warn!(stage, "nats was not flushed");
+            // Not given back: it waits out the ack wait, as what would not stop does.
+            unfinished += self.cut;
+        }
         // No one else holds it any more but a task that was just aborted.
         match Arc::into_inner(self.shared).and_then(|shared| shared.fatal.into_inner()) {
             Some(cause) => Err(RunError::Fatal { stage, cause }),

@@ -37,7 +37,8 @@ async fn ok_stores_the_outputs_then_acks() {
     assert_eq!(world.texts(OUT).await, ["a 1", "a 2", "a 3"]);
     assert_eq!(world.count(IN).await, 0);
     let outputs = world.messages(OUT).await;
-    assert_eq!(header(&outputs[2], h::MESSAGE_ID), "tester.IN.1.2");
+    let id = format!("tester.IN.1.{}.2", support::OUTPUT);
+    assert_eq!(header(&outputs[2], h::MESSAGE_ID), id);
     assert_eq!(header(&outputs[2], h::UPDATED_AT), "1700000000123");
     world.stop(running).await.expect("a clean end");
     assert_eq!(stage.calls(), 1);
@@ -124,7 +125,8 @@ async fn the_last_attempt_ends_among_the_dead_letters() {
     assert_eq!(header(letter, h::DEAD_SEQUENCE), "1");
     assert_eq!(header(letter, h::DEAD_DELIVERIES), "3");
     assert_eq!(header(letter, h::DEAD_MESSAGE_ID), "producer-7");
-    assert_eq!(header(letter, h::MESSAGE_ID), "dead.IN.1");
+    let id = header(letter, h::MESSAGE_ID);
+    assert!(id.starts_with("dead.IN.1."), "{id}");
     assert_eq!(header(letter, "X-Mine"), "kept");
     assert_eq!(header(letter, "Nats-Rollup"), "");
     world.stop(running).await.expect("a clean end");
@@ -294,7 +296,8 @@ async fn a_dead_letter_may_be_told_as_an_event() {
     assert_eq!(stored[1].subject.as_str(), LETTER);
     assert_eq!(stored[2].subject.as_str(), "foil.v1.event.dead.acme.u");
     assert_eq!(support::text_of(&stored[2].payload), "invalid, copy 2");
-    assert_eq!(header(&stored[2], h::MESSAGE_ID), "dead-event.IN.1");
+    let id = header(&stored[2], h::MESSAGE_ID);
+    assert!(id.starts_with("dead-event.IN.1."), "{id}");
     world.stop(running).await.expect("a clean end");
 }
 

@@ -14,6 +14,10 @@ pub struct ProvisionConfig {
     /// How long a delivered message waits for its ack or heartbeat before it is delivered again.
     #[serde(with = "humantime_serde")]
     pub ack_wait: Duration,
+    /// Deliveries of one message after which NATS gives it up and the mover takes it to the dead
+    /// letters. For messages that kill a worker before it counts deliveries itself; so far above
+    /// `worker.max_deliveries`, since waiting for a full stream costs deliveries too.
+    pub max_deliver: u32,
     /// Most messages of a stage in progress at once, over all its workers.
     pub max_ack_pending: u32,
     /// How long a `Nats-Msg-Id` is remembered.
@@ -32,6 +36,9 @@ pub struct ProvisionConfig {
     pub events: Limits,
     /// Dead letters; when it is full, what should go there is delivered again until there is room.
     pub dead: Limits,
+    /// The log of what NATS gave up; when it is full its oldest messages go, and what they tell of
+    /// stays in its stream.
+    pub advisories: Limits,
     /// The bucket of profile versions.
     pub profiles: Limits,
     /// The bucket of users asked for lately; `max_age` is the longest window a worker may use.
@@ -58,6 +65,7 @@ impl Default for ProvisionConfig {
         Self {
             replicas: 1,
             ack_wait: Duration::from_secs(60),
+            max_deliver: 100,
             max_ack_pending: 1_024,
             duplicate_window: Duration::from_secs(120),
             updates: Limits::default(),
@@ -67,6 +75,7 @@ impl Default for ProvisionConfig {
             generate: Limits::default(),
             events: Limits::default(),
             dead: Limits::default(),
+            advisories: Limits::default(),
             profiles: Limits::default(),
             active: Limits::default(),
             qdrant_replicas: 1,
@@ -94,6 +103,7 @@ impl ProvisionConfig {
             generate: next(),
             events: next(),
             dead: next(),
+            advisories: next(),
             profiles: next(),
             active: next(),
             ..self.clone()
@@ -110,6 +120,11 @@ impl Validate for ProvisionConfig {
             (seconds(1)..=seconds(3_600)).contains(&self.ack_wait),
             "ack_wait",
             "is not within 1 s and 1 h",
+        );
+        faults.require(
+            (2..=100_000).contains(&self.max_deliver),
+            "max_deliver",
+            "is not within 2 and 100000",
         );
         faults.require(
             (1..=100_000).contains(&self.max_ack_pending),
@@ -129,6 +144,7 @@ impl Validate for ProvisionConfig {
             ("generate", &self.generate),
             ("events", &self.events),
             ("dead", &self.dead),
+            ("advisories", &self.advisories),
             ("profiles", &self.profiles),
             ("active", &self.active),
         ] {

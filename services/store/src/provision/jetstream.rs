@@ -80,6 +80,11 @@ fn merge(found: &Info, wanted: &Config) -> Result<Config, String> {
         let (is, shall) = (found.storage, wanted.storage);
         return Err(format!("its storage is {is:?}, not {shall:?}; {theirs}"));
     }
+    if found.deny_delete && !wanted.deny_delete {
+        // The server never takes this back.
+        let made = "an earlier version made it: remove it, profiles are made anew";
+        return Err(format!("it denies deletes, so nothing in it can be erased; {made}"));
+    }
     let mut merged = found.clone();
     merged.subjects.clone_from(&wanted.subjects);
     merged.max_bytes = wanted.max_bytes;
@@ -122,8 +127,7 @@ async fn provision_consumer(
         durable_name: Some(wanted.stage.to_owned()),
         ack_policy: AckPolicy::Explicit,
         ack_wait: config.ack_wait,
-        // The runtime decides when a message had its last attempt.
-        max_deliver: -1,
+        max_deliver: wanted.max_deliver,
         max_ack_pending: i64::from(config.max_ack_pending),
         filter_subject: wanted.filter.to_owned(),
         ..pull::Config::default()

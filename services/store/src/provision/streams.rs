@@ -23,15 +23,25 @@ pub(super) struct Spec {
 /// A durable pull consumer: it is named as its stage.
 pub(super) struct Consumer {
     pub(super) stage: &'static str,
+    /// Empty: everything in the stream.
     pub(super) filter: &'static str,
+    /// -1 for no end.
+    pub(super) max_deliver: i64,
 }
 
 /// Every stream, in the order of the flow, then the buckets.
 pub(super) fn specs(config: &ProvisionConfig) -> Vec<Spec> {
-    let staged = |stream, stage, filter| Spec {
-        stream,
-        consumer: Some(Consumer { stage, filter }),
+    let consumed = |stream, stage, filter, max_deliver| {
+        let consumer = Consumer {
+            stage,
+            filter,
+            max_deliver,
+        };
+        let consumer = Some(consumer);
+        Spec { stream, consumer }
     };
+    let staged =
+        |stream, stage, filter| consumed(stream, stage, filter, i64::from(config.max_deliver));
     let plain = |stream| Spec {
         stream,
         consumer: None,
@@ -45,6 +55,8 @@ pub(super) fn specs(config: &ProvisionConfig) -> Vec<Spec> {
         staged(generate(config), stage::GENERATOR, subject::GENERATE_ALL),
         plain(events(config)),
         plain(dead(config)),
+        // Nobody would move what is given up here.
+        consumed(advisories(config), stage::MOVER, "", -1),
         plain(profiles(config)),
         plain(active(config)),
     ]
@@ -200,10 +212,29 @@ fn dead(config: &ProvisionConfig) -> Config {
         age: 30 * DAY,
         message: MIB,
     };
+    let log = plan.log(config, config.dead);
+    // So that who is killed between the copy and the end of its input, and comes back within the
+    // hour, makes no second copy.
+    let window = HOUR.min(log.max_age).max(config.duplicate_window);
     Config {
         discard: DiscardPolicy::New, // no dead letter goes to make room for another
-        ..plan.log(config, config.dead)
+        duplicate_window: window,
+        ..log
     }
+}
+
+/// Of Foil's own consumers: what another's gives up is that one's affair.
+fn advisories(config: &ProvisionConfig) -> Config {
+    let subjects = stage::INPUTS.map(|(stage, stream)| subject::given_up(stream, stage));
+    let plan = Plan {
+        name: stream::ADVISORIES,
+        subjects: &subjects.each_ref().map(String::as_str),
+        bytes: 16 * MIB,
+        messages: 100_000,
+        age: 7 * DAY,
+        message: 16 * KIB,
+    };
+    plan.log(config, config.advisories)
 }
 
 fn profiles(config: &ProvisionConfig) -> Config {
@@ -215,7 +246,10 @@ fn profiles(config: &ProvisionConfig) -> Config {
         age: Duration::ZERO, // a profile stays until its user is erased
         message: PROFILE_BYTES_MAX as u64 + 4 * KIB,
     };
-    plan.key_value(config, config.profiles, HISTORY)
+    Config {
+        deny_delete: false, // an erasure overwrites version by version
+        ..plan.key_value(config, config.profiles, HISTORY)
+    }
 }
 
 fn active(config: &ProvisionConfig) -> Config {

@@ -11,12 +11,13 @@ use futures::StreamExt;
 
 use crate::support::Rig;
 
-const STREAMS: [(&str, &str); 5] = [
+const STREAMS: [(&str, &str); 6] = [
     (stream::UPDATES, stage::EMBEDDER),
     (stream::SELECT, stage::SELECTOR),
     (stream::EXTRACT, stage::EXTRACTOR),
     (stream::PROFILE, stage::PROFILER),
     (stream::GENERATE, stage::GENERATOR),
+    (stream::ADVISORIES, stage::MOVER),
 ];
 
 #[tokio::test]
@@ -28,12 +29,12 @@ async fn the_second_run_changes_nothing() {
     ));
     let config = ProvisionConfig::default();
     let first = provision(&rig.store, &config).await.unwrap();
-    // 3 collections, 7 streams, 2 buckets, 5 consumers.
-    assert_eq!(first.entries.len(), 17);
-    assert_eq!(first.count(Change::Created), 17);
+    // 3 collections, 8 streams, 2 buckets, 6 consumers.
+    assert_eq!(first.entries.len(), 19);
+    assert_eq!(first.count(Change::Created), 19);
     rig.store.ready().await.unwrap();
     let second = provision(&rig.store, &config).await.unwrap();
-    assert_eq!(second.count(Change::Unchanged), 17, "{second}");
+    assert_eq!(second.count(Change::Unchanged), 19, "{second}");
 }
 
 #[tokio::test]
@@ -52,7 +53,15 @@ async fn everything_has_limits() {
         assert!(config.max_bytes > 0, "{name}");
         assert!(config.max_messages > 0, "{name}");
         assert!(config.max_message_size > 0, "{name}");
-        assert_eq!(config.duplicate_window, Duration::from_secs(120), "{name}");
+        let window = match *name {
+            stream::DEAD => 3_600,
+            _ => 120,
+        };
+        assert_eq!(
+            config.duplicate_window,
+            Duration::from_secs(window),
+            "{name}"
+        );
         // A profile stays until its user is erased.
         assert_eq!(
             config.max_age.is_zero(),
@@ -65,7 +74,9 @@ async fn everything_has_limits() {
         let consumer = found.consumer_info(stage).await.unwrap().config;
         assert_eq!(consumer.ack_policy, AckPolicy::Explicit);
         assert_eq!(consumer.ack_wait, Duration::from_secs(60));
-        assert_eq!(consumer.max_deliver, -1);
+        // What is given up is moved; who moves it gives nothing up.
+        let most = if stage == stage::MOVER { -1 } else { 100 };
+        assert_eq!(consumer.max_deliver, most, "{stage}");
         assert!(consumer.max_ack_pending > 0);
     }
 }
@@ -85,13 +96,13 @@ async fn changed_limits_are_applied_and_others_left() {
     config.events.max_bytes = Some(8 << 20);
     config.ack_wait = Duration::from_secs(30);
     let report = provision(&rig.store, &config).await.unwrap();
-    assert_eq!(report.count(Change::Updated), 6, "{report}"); // one stream, five consumers
+    assert_eq!(report.count(Change::Updated), 7, "{report}"); // one stream, six consumers
     let found = js.get_stream(stream::EVENTS).await.unwrap();
     let config_now = &found.cached_info().config;
     assert_eq!(config_now.max_bytes, 8 << 20);
     assert_eq!(config_now.metadata["owner"], "team-a");
     let again = provision(&rig.store, &config).await.unwrap();
-    assert_eq!(again.count(Change::Unchanged), 17, "{again}");
+    assert_eq!(again.count(Change::Unchanged), 19, "{again}");
 }
 
 #[tokio::test]
