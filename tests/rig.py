@@ -1,6 +1,7 @@
 """What the tests of README.md's Python have in common: its blocks, and the real servers."""
 
 import importlib.util
+import json
 import os
 import pathlib
 import re
@@ -91,6 +92,32 @@ class Rig(unittest.TestCase):
                 raise RuntimeError(f"{child.args[0]} does not listen:\n{words.read_text()}")
             time.sleep(0.02)
         return value
+
+    @classmethod
+    def start_nats(cls):
+        child, words = cls.start(
+            program("FOIL_TEST_NATS_SERVER"), "--addr", "127.0.0.1", "--port", "-1",
+            "--jetstream", "--store_dir", cls.folder / "nats", "--ports_file_dir", cls.folder,
+        )
+        ports = cls.folder / f"nats-server_{child.pid}.ports"
+        text = cls.wait_for(lambda: ports.exists() and ports.read_text(), child, words)
+        return json.loads(text)["nats"][0]
+
+    @classmethod
+    def start_qdrant(cls):
+        child, words = cls.start(
+            program("CARGO_TARGET_DIR", "release/foil-edge"),
+            "--data-dir", cls.folder / "qdrant", "--listen", "127.0.0.1:0",
+        )
+        address = re.compile(r"^listening on (\S+)$", re.MULTILINE)
+        found = cls.wait_for(lambda: address.search(words.read_text()), child, words)
+        return f"http://{found[1]}"
+
+    @classmethod
+    def provision(cls, **settings):
+        settings = {"nats.url": cls.nats_url, "store.qdrant_url": cls.qdrant_url} | settings
+        flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        cls.run_program(cls.foil, "provision", *flags)
 
     @classmethod
     def run_program(cls, *arguments, **environment):

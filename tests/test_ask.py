@@ -1,10 +1,14 @@
 """What README.md shows of asking and erasing from another language, run against a whole Foil."""
 
+import asyncio
 import re
 import socket
+import time
 import unittest
 import urllib.error
 import urllib.request
+
+import nats
 
 from rig import COMMAND_S, EXAMPLES, Rig, code_blocks, named, program, shown
 
@@ -91,6 +95,34 @@ class Ask(Rig):
 
     def test_ids_may_hold_any_characters(self):
         self.assertTrue(self.ask("a tenant.*>", "nobody at all", "an item").startswith(NOBODY))
+
+
+class Busy(Rig):
+    """No generator is there, and one request waits where only one may."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.nats_url = cls.start_nats()
+        cls.qdrant_url = cls.start_qdrant()
+        cls.provision(**{"provision.generate.max_messages": 1})
+        # The first of the commands shown makes the messages that the script imports.
+        cls.run_shown(PRODUCER.name)
+
+    def test_a_full_queue_refuses_at_once(self):
+        asyncio.run(self.publish())
+        started = time.monotonic()
+        with self.assertRaisesRegex(RuntimeError, "maximum messages exceeded"):
+            self.run_program(
+                self.python, SCRIPT, "demo", "mara", "kettle",
+                PYTHONPATH=self.generated, NATS_URL=self.nats_url,
+            )
+        # It waits a minute for a reply.
+        self.assertLess(time.monotonic() - started, 20)
+
+    async def publish(self):
+        async with await nats.connect(self.nats_url) as client:
+            await client.jetstream().publish("foil.v1.generate.demo.interactive", b"waits")
 
 
 class Configuration(Rig):

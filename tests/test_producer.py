@@ -1,10 +1,8 @@
 """The producer that README.md shows, in Python, run against the real servers."""
 
-import json
-import re
 import unittest
 
-from rig import EXAMPLES, ROOT, Rig, code_blocks, program
+from rig import EXAMPLES, ROOT, Rig, code_blocks
 
 SCRIPT = EXAMPLES / "producer.py"
 LINES_MAX = 15
@@ -28,32 +26,9 @@ class Producer(Rig):
         super().setUpClass()
         cls.nats_url = cls.start_nats()
         cls.qdrant_url = cls.start_qdrant()
-        cls.run_program(
-            cls.foil, "provision",
-            "--set", f"nats.url={cls.nats_url}", "--set", f"store.qdrant_url={cls.qdrant_url}",
-        )
+        cls.provision()
         cls.first = cls.run_shown(SCRIPT.name)
         cls.producer = cls.load(SCRIPT)
-
-    @classmethod
-    def start_nats(cls):
-        child, words = cls.start(
-            program("FOIL_TEST_NATS_SERVER"), "--addr", "127.0.0.1", "--port", "-1",
-            "--jetstream", "--store_dir", cls.folder / "nats", "--ports_file_dir", cls.folder,
-        )
-        ports = cls.folder / f"nats-server_{child.pid}.ports"
-        text = cls.wait_for(lambda: ports.exists() and ports.read_text(), child, words)
-        return json.loads(text)["nats"][0]
-
-    @classmethod
-    def start_qdrant(cls):
-        child, words = cls.start(
-            program("CARGO_TARGET_DIR", "release/foil-edge"),
-            "--data-dir", cls.folder / "qdrant", "--listen", "127.0.0.1:0",
-        )
-        address = re.compile(r"^listening on (\S+)$", re.MULTILINE)
-        found = cls.wait_for(lambda: address.search(words.read_text()), child, words)
-        return f"http://{found[1]}"
 
     def publish(self, *arguments):
         return self.run_program(

@@ -95,6 +95,17 @@ impl Up {
         status
     }
 
+    /// How it ended by itself, and its log.
+    ///
+    /// # Panics
+    /// When it does not within `limit`.
+    pub async fn ended(mut self, limit: Duration) -> (ExitStatus, String) {
+        let ended = tokio::time::timeout(limit, self.child.wait()).await;
+        let status = ended.expect("it ends in time").expect("its state");
+        let log = std::fs::read_to_string(&self.log).expect("its log");
+        (status, log)
+    }
+
     /// The kernel kills the server right after its parent, but not before this process knows.
     fn wait_until_gone(&self) -> bool {
         let until = Instant::now() + GONE_LIMIT;

@@ -35,6 +35,7 @@ pub struct FoilConfig {
     pub extractor: foil_extractor::ExtractorConfig,
     pub profiler: foil_profiler::ProfilerConfig,
     pub generator: foil_generator::GeneratorConfig,
+    pub mover: foil_mover::MoverConfig,
 }
 
 /// `[up]`: what `foil up` starts beside the stages.
@@ -90,6 +91,19 @@ impl Validate for FoilConfig {
         faults.section("extractor", &self.extractor);
         faults.section("profiler", &self.profiler);
         faults.section("generator", &self.generator);
+        faults.section("mover", &self.mover);
+        let allowed = u64::from(self.provision.max_deliver);
+        for (section, worker) in [
+            ("embedder", &self.embedder.worker),
+            ("selector", &self.selector.worker),
+            ("extractor", &self.extractor.worker),
+            ("profiler", &self.profiler.worker),
+            ("generator", &self.generator.worker),
+        ] {
+            let below = worker.max_deliveries < allowed;
+            let problem = "is not below provision.max_deliver: nats would give up before the stage";
+            faults.section(section, &Require(below, "worker.max_deliveries", problem));
+        }
     }
 }
 

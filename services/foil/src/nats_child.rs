@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use async_nats::ServerAddr;
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use tokio::io::AsyncBufReadExt as _;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -21,6 +22,9 @@ use crate::cli::NatsServerArgs;
 const START_SECONDS: u64 = 60;
 /// Lines of the server's log kept to explain why it ended.
 const LOG_LINES: usize = 20;
+/// What it says when it cannot write any more, the disk being full for one. It then leaves what is
+/// published without an answer, even when there is room again, until it is started anew.
+const CANNOT_WRITE: &str = "Critical write error";
 /// Longest wait for those lines after it ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -30,6 +34,8 @@ pub struct NatsChild {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
+    store: PathBuf,
+    cannot_write: Arc<Notify>,
 }
 
 impl NatsChild {
@@ -75,8 +81,16 @@ impl NatsChild {
             .context("cannot start a child process for nats-server")?;
         let log = Arc::default();
         let stderr = child.stderr.take();
-        let reader = stderr.map(|stderr| tokio::spawn(keep_last(stderr, Arc::clone(&log))));
-        let mut server = Self { child, log, reader };
+        let cannot_write = Arc::default();
+        let reading = |stderr| keep_last(stderr, Arc::clone(&log), Arc::clone(&cannot_write));
+        let reader = stderr.map(|stderr| tokio::spawn(reading(stderr)));
+        let mut server = Self {
+            child,
+            log,
+            reader,
+            store,
+            cannot_write,
+        };
         server.wait_until_listening(&listen).await?;
         Ok(server)
     }
@@ -111,9 +125,20 @@ impl NatsChild {
         format!("\n  {}", lines.unwrap_or_default())
     }
 
-    /// Returns when the child has ended by itself, with its last words.
+    /// Returns when the child has ended by itself, with its last words, or keeps no messages any
+    /// more because it cannot write.
     pub async fn ended(&mut self) -> String {
-        let status = self.child.wait().await;
+        let status = tokio::select! {
+            status = self.child.wait() => status,
+            () = self.cannot_write.notified() => {
+                return format!(
+                    "nats-server stores nothing any more; if the disk of {} is full make room, then \
+                     start again: {}",
+                    self.store.display(),
+                    self.log()
+                );
+            }
+        };
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         format!("nats-server ended ({status}): {}", self.last_words().await)
     }
@@ -158,15 +183,23 @@ pub fn become_server(args: &NatsServerArgs) -> Result<Infallible> {
     )))
 }
 
-async fn keep_last(stderr: tokio::process::ChildStderr, log: Arc<Mutex<Vec<String>>>) {
+async fn keep_last(stderr: ChildStderr, log: Arc<Mutex<Vec<String>>>, cannot_write: Arc<Notify>) {
     let mut lines = tokio::io::BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        tracing::debug!(target: "nats_server", "{line}");
+        match line.contains("[ERR]") {
+            true => tracing::error!(target: "nats_server", "{line}"),
+            false => tracing::debug!(target: "nats_server", "{line}"),
+        }
+        let failed = line.contains(CANNOT_WRITE);
         if let Ok(mut log) = log.lock() {
             if log.len() == LOG_LINES {
                 log.remove(0);
             }
             log.push(line);
+        }
+        if failed {
+            // Kept for who listens later.
+            cannot_write.notify_one();
         }
     }
 }

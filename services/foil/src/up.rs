@@ -177,7 +177,7 @@ async fn stages(
     first.map_err(Into::into)
 }
 
-/// Starts the five stages, in the order of the flow.
+/// Starts the stages, in the order of the flow, and the mover.
 pub fn spawn(
     config: &FoilConfig,
     store: &Store,
@@ -197,5 +197,7 @@ pub fn spawn(
     running.spawn(async move { foil_profiler::run(&section, store, model_, &service).await });
     let (section, (store, model_, service)) = (config.generator.clone(), parts(stage::GENERATOR));
     running.spawn(async move { foil_generator::run(&section, store, model_, &service).await });
+    let (section, (_, _, service)) = (config.mover.clone(), parts(stage::MOVER));
+    running.spawn(async move { foil_mover::run(&section, &service).await });
     running
 }

@@ -117,13 +117,17 @@ fn not_taken(error: &PublishError) -> CallError {
     match (error.kind(), refused) {
         (PublishErrorKind::StreamNotFound, _) => CallError::NotProvisioned,
         (PublishErrorKind::TimedOut, _) => CallError::Deadline,
-        // What the server says to a message for a full stream that discards what is new.
-        (_, Some(refused)) if refused.error_code() == ErrorCode::STREAM_STORE_FAILED => {
-            CallError::Busy
-        }
+        (_, Some(refused)) if is_full(refused) => CallError::Busy,
         (_, Some(refused)) => CallError::Nats(format!("{error}: {refused}")),
         _ => CallError::Nats(error.to_string()),
     }
+}
+
+/// Whether that is what the server says to a message for a full stream that discards what is new. A
+/// full disk has the same code.
+fn is_full(refused: &jetstream::Error) -> bool {
+    refused.error_code() == ErrorCode::STREAM_STORE_FAILED
+        && refused.to_string().contains("maximum")
 }
 
 struct Reading {

@@ -5,6 +5,7 @@ mod payload;
 mod redrive;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
@@ -34,11 +35,21 @@ pub async fn run(session: &Session, verb: &DeadVerb) -> Result<ExitCode> {
     }
 }
 
-/// Letters that a filter lets through, oldest first.
+/// Letters that a filter lets through, oldest first, without their payloads: all of these together
+/// may be larger than the memory.
 struct Found {
     letters: Vec<Letter>,
     /// Whether the limit cut the list.
     more: bool,
+}
+
+/// One letter, if it is there.
+async fn find_one(dead: &Stream, sequence: u64) -> Result<Option<Letter>> {
+    match dead.direct_get(sequence).await {
+        Ok(message) => Ok(Some(Letter::new(message))),
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context(stream::DEAD),
+    }
 }
 
 /// One letter.
@@ -46,13 +57,8 @@ struct Found {
 /// # Errors
 /// When it is not there, or the stream cannot be read.
 async fn get(dead: &Stream, sequence: u64) -> Result<Letter> {
-    match dead.direct_get(sequence).await {
-        Ok(message) => Ok(Letter::new(message)),
-        Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
-            bail!("there is no dead letter {sequence}")
-        }
-        Err(error) => Err(error).context(stream::DEAD),
-    }
+    let letter = find_one(dead, sequence).await?;
+    letter.with_context(|| format!("there is no dead letter {sequence}"))
 }
 
 /// Reads one letter after the other: that needs no consumer, and so no right to make one.
@@ -85,7 +91,7 @@ async fn find(session: &Session, dead: &Stream, filter: &DeadFilter) -> Result<F
             break;
         }
         next = message.sequence + 1;
-        let letter = Letter::new(message);
+        let letter = Letter::new(message).without_payload();
         if !passes(&letter, filter) {
             continue;
         }
@@ -112,9 +118,10 @@ fn known(option: &str, value: Option<&str>, all: &[&str]) -> Result<()> {
 
 fn passes(letter: &Letter, filter: &DeadFilter) -> bool {
     let reason = filter.reason.as_ref();
-    let old = filter.older_than.map(|age| age.as_millis());
+    let age = Duration::from_millis(letter.age_ms().unsigned_abs());
     reason.is_none_or(|reason| *reason == letter.reason)
-        && old.is_none_or(|old| u128::try_from(letter.age_ms()).is_ok_and(|age| age >= old))
+        && filter.older_than.is_none_or(|limit| age >= limit)
+        && filter.newer_than.is_none_or(|limit| age < limit)
 }
 
 /// A letter by its number, or those a filter lets through.
@@ -226,11 +233,13 @@ async fn purge(session: &Session, dead: &Stream, args: &PurgeArgs) -> Result<Exi
         || filter.this_tenant
         || filter.stage.is_some()
         || filter.reason.is_some()
-        || filter.older_than.is_some();
+        || filter.older_than.is_some()
+        || filter.newer_than.is_some();
     // What is purged is gone for good: nobody should purge all by leaving something out.
     ensure!(
         chosen,
-        "purge needs --sequence, --stage, --reason, --this-tenant or --older-than (0s for all)"
+        "purge needs --sequence, --stage, --reason, --this-tenant, --newer-than or --older-than \
+         (0s for all)"
     );
     let found = choose(session, dead, args.sequence, filter).await?;
     let mut purged = Vec::new();

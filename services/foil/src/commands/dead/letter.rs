@@ -67,6 +67,12 @@ impl Letter {
         }
     }
 
+    /// For a list: what is listed is shown or redriven one by one.
+    pub fn without_payload(self) -> Self {
+        let payload = Bytes::new();
+        Self { payload, ..self }
+    }
+
     pub fn age_ms(&self) -> i64 {
         render::now_ms().saturating_sub(self.at_ms).max(0)
     }

@@ -52,9 +52,19 @@ pub async fn run(session: &Session, dead: &Stream, args: &RedriveArgs) -> Result
         }
         if !args.dry_run {
             pace.tick().await;
-            if let Err(error) = redrive(session, dead, letter).await {
-                report.error = Some(format!("{sequence}: {error:#}"));
-                break;
+            match redrive(session, dead, sequence).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    report.refused.push(Refused {
+                        sequence,
+                        why: "it is gone: purged, erased or redriven by another",
+                    });
+                    continue;
+                }
+                Err(error) => {
+                    report.error = Some(format!("{sequence}: {error:#}"));
+                    break;
+                }
             }
         }
         report.redriven.push(sequence);
@@ -112,8 +122,12 @@ fn may_go(letter: &Letter) -> Result<(), &'static str> {
 }
 
 /// The copy goes only after the stream has stored the message. When that fails the letter is
-/// redriven twice, which every stage stands.
-async fn redrive(session: &Session, dead: &Stream, letter: &Letter) -> Result<()> {
+/// redriven twice, which every stage stands. False: it is not there any more.
+async fn redrive(session: &Session, dead: &Stream, sequence: u64) -> Result<bool> {
+    // Read now that its turn has come: its user may have been erased since it was listed.
+    let Some(letter) = super::find_one(dead, sequence).await? else {
+        return Ok(false);
+    };
     let mut headers = letter.original_headers();
     // The original id would be swallowed as a duplicate soon after the first publication.
     let original = letter.message_id.as_deref().unwrap_or("dead");
@@ -129,5 +143,5 @@ async fn redrive(session: &Session, dead: &Stream, letter: &Letter) -> Result<()
     ack.context("not sent")?.await.context("not stored")?;
     let deleted = dead.delete_message(letter.sequence).await;
     deleted.context("redriven, but its copy remains")?;
-    Ok(())
+    Ok(true)
 }

@@ -6,6 +6,8 @@ use foil_proto::v1;
 use foil_proto::v1::update::Change;
 use prost::Message as _;
 
+mod redrive;
+
 use super::*;
 use crate::cli::RedriveArgs;
 use crate::commands::ingest::tests::{Test, provisioned};
@@ -15,6 +17,7 @@ const EVERYTHING: DeadFilter = DeadFilter {
     reason: None,
     this_tenant: false,
     older_than: None,
+    newer_than: None,
     limit: 1_000,
 };
 

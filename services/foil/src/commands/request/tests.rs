@@ -1,4 +1,8 @@
+use std::time::Instant;
+
 use clap::Parser as _;
+use foil_proto::names::subject;
+use foil_store::provision::{self, Change};
 
 use super::*;
 use crate::cli::{Cli, Verb};
@@ -50,4 +54,30 @@ fn an_unknown_item_cannot_steer_the_terminal() {
         words.contains("--item-title") && !words.contains('\u{1b}'),
         "{words}"
     );
+}
+
+#[tokio::test]
+async fn a_full_queue_says_busy_at_once() {
+    let test = provisioned().await;
+    let session = &test.session;
+    let mut one = session.config.provision.clone();
+    one.generate.max_messages = Some(1);
+    let report = provision::provision(&session.store, &one).await;
+    assert_eq!(report.expect("provisioned").count(Change::Updated), 1);
+    // Nobody works here: what waits stays.
+    let to = subject::generate("demo", subject::CLASS_INTERACTIVE);
+    let sent = session.jetstream.publish(to, "waits".into()).await;
+    sent.expect("sent").await.expect("stored");
+    let started = Instant::now();
+    for ask in [false, true] {
+        let args = args(&["--item", "kettle"]);
+        let refused = match ask {
+            true => context(session, &args).await,
+            false => generate(session, &args).await,
+        };
+        let words = refused.expect_err("the queue is full").to_string();
+        assert!(words.starts_with("busy: "), "{words}");
+    }
+    // Of a deadline of two minutes.
+    assert!(started.elapsed() < Duration::from_secs(10));
 }

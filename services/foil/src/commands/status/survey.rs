@@ -10,7 +10,7 @@ use super::probe::{self, Readiness};
 use crate::render;
 use crate::session::Session;
 
-const STREAMS: [&str; 7] = [
+const STREAMS: [&str; 8] = [
     stream::UPDATES,
     stream::SELECT,
     stream::EXTRACT,
@@ -18,14 +18,16 @@ const STREAMS: [&str; 7] = [
     stream::GENERATE,
     stream::EVENTS,
     stream::DEAD,
+    stream::ADVISORIES,
 ];
 /// Each stage's consumer, and the stream it reads.
-const CONSUMERS: [(&str, &str); 5] = [
+const CONSUMERS: [(&str, &str); 6] = [
     (stage::EMBEDDER, stream::UPDATES),
     (stage::SELECTOR, stream::SELECT),
     (stage::EXTRACTOR, stream::EXTRACT),
     (stage::PROFILER, stream::PROFILE),
     (stage::GENERATOR, stream::GENERATE),
+    (stage::MOVER, stream::ADVISORIES),
 ];
 
 #[derive(Debug, Serialize)]

@@ -1,0 +1,110 @@
+//! What is published, and what is asked of a fleet.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foil_proto::names::subject;
+use foil_proto::v1;
+use foil_proto::v1::update::Change;
+use foil_tests::fleet::{Fleet, Signal};
+use foil_tests::{Look, SmallDisk};
+use futures::StreamExt as _;
+use prost::Message as _;
+
+pub const TENANT: &str = "acme";
+const USERS: usize = 200;
+/// Publications that wait for their ack.
+const UNACKED: usize = 256;
+
+/// Update number `number`: 200 users, each on items of their own order, every one another record.
+pub fn update(number: usize) -> v1::Update {
+    let (user, item) = (number % USERS, number / USERS);
+    let record = v1::RecordUpsert {
+        user: format!("user-{user}"),
+        item: format!("item-{item}"),
+        text: format!("Number {number}: it boils fast, and it howls all the way."),
+        revision: 1,
+        ..v1::RecordUpsert::default()
+    };
+    v1::Update {
+        tenant: TENANT.to_owned(),
+        change: Some(Change::RecordUpsert(record)),
+    }
+}
+
+/// Publishes update number `number`; gives its sequence once it is stored.
+pub async fn publish(look: &Look, number: usize) -> Result<u64, String> {
+    let update = update(number);
+    let to = subject::update(TENANT, &format!("user-{}", number % USERS));
+    let sent = look.jetstream.publish(to, update.encode_to_vec().into());
+    let ack = sent.await.map_err(|error| error.to_string())?;
+    let words = |error: async_nats::jetstream::context::PublishError| {
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", source.unwrap_or_default())
+    };
+    Ok(ack.await.map_err(words)?.sequence)
+}
+
+/// Publishes them all, and waits until they are stored.
+pub async fn publish_all(look: &Look, numbers: std::ops::Range<usize>) {
+    let mut stored = futures::stream::iter(numbers)
+        .map(|number| publish(look, number))
+        .buffer_unordered(UNACKED);
+    while let Some(stored) = stored.next().await {
+        stored.unwrap();
+    }
+}
+
+/// Every record of the updates `0..count`, counted by item.
+pub async fn records(look: &Look, count: usize) -> u64 {
+    let mut records = 0;
+    for item in 0..count.div_ceil(USERS) {
+        let item = format!("item-{item}");
+        records += look.store.count_item_records(TENANT, &item).await.unwrap();
+    }
+    records
+}
+
+/// The folder `name` of a fleet's directory is on this disk.
+pub fn put_on(disk: &SmallDisk, directory: &Path, name: &str) {
+    let folder = directory.join(name);
+    std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(disk.path(), folder).unwrap();
+}
+
+async fn readiness(fleet: &Fleet, stage: &str) -> Option<(u16, String)> {
+    fleet.replica(stage, 0).process.lock().await.readiness()
+}
+
+/// Waits until a stage is not ready, and says so of this check.
+pub async fn until_down(fleet: &Fleet, stage: &str, check: &str) {
+    let name = format!("{stage}.{check}");
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let found = readiness(fleet, stage).await;
+        if let Some((503, text)) = &found {
+            let told: serde_json::Value = serde_json::from_str(text).unwrap();
+            let checks = told["checks"].as_array().unwrap();
+            if checks
+                .iter()
+                .any(|check| check["name"] == *name && check["up"] == false)
+            {
+                return;
+            }
+        }
+        assert!(Instant::now() < until, "{name} is not down: {found:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Ends a stage as an operator does.
+pub async fn stop(fleet: &Arc<Fleet>, stage: &str) {
+    let mut process = fleet.replica(stage, 0).process.lock().await;
+    process.signal(Signal::Terminate);
+    let ended = process.wait(Duration::from_secs(20));
+    assert!(
+        ended.is_some_and(|status| status.success()),
+        "{stage}: {ended:?}"
+    );
+}
