@@ -1,4 +1,4 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics`.
+//! The admin port: `/livez`, `/startupz`, `/readyz`, `/metrics`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,6 +71,7 @@ pub async fn serve(
     };
     let router = Router::new()
         .route("/livez", get(livez))
+        .route("/startupz", get(startupz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
         .with_state(admin);
@@ -104,9 +105,19 @@ async fn livez(State(admin): State<Admin>) -> Response {
     }
 }
 
+/// The model is loaded: what an outage of another system must not undo, nor delay.
+async fn startupz(State(admin): State<Admin>) -> Response {
+    if admin.health.has_started() {
+        (StatusCode::OK, "ok\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
+    }
+}
+
 async fn readyz(State(admin): State<Admin>) -> Response {
     let mut checks = admin.health.checks();
-    checks.insert("running".to_owned(), !admin.shutdown.is_triggered());
+    let running = admin.health.has_started() && !admin.shutdown.is_triggered();
+    checks.insert("running".to_owned(), running);
     let ready = checks.values().all(|up| *up);
     let status = if ready {
         StatusCode::OK
@@ -128,5 +139,45 @@ async fn metrics_text() -> Response {
             tracing::error!(%error, "metrics cannot be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn status(address: SocketAddr, path: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("open");
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn it_is_neither_started_nor_ready_before_the_model_is_loaded() {
+        let health = Health::new();
+        health.starting();
+        let nats = health.register("nats");
+        nats.set(true);
+        let shutdown = Shutdown::new(Duration::from_secs(1));
+        let config = AdminConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+        };
+        let address = serve(&config, &health, &shutdown).await.expect("a port");
+        assert_eq!(status(address, "/livez").await, "200");
+        assert_eq!(status(address, "/startupz").await, "503");
+        assert_eq!(status(address, "/readyz").await, "503");
+        health.scoped("embedder").started();
+        assert_eq!(status(address, "/startupz").await, "200");
+        assert_eq!(status(address, "/readyz").await, "200");
+        // An outage elsewhere, and the end, are no business of this one.
+        nats.set(false);
+        shutdown.trigger();
+        assert_eq!(status(address, "/startupz").await, "200");
+        assert_eq!(status(address, "/readyz").await, "503");
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Health {
 
 #[derive(Debug)]
 struct Shared {
+    /// A process that still loads what its stage needs: the checks to come are not there yet.
+    starting: AtomicBool,
     checks: Mutex<BTreeMap<String, Check>>,
     changed: watch::Sender<()>,
     suspected: watch::Sender<()>,
@@ -61,6 +64,7 @@ impl Health {
         Self {
             scope: None,
             shared: Arc::new(Shared {
+                starting: AtomicBool::new(false),
                 checks: Mutex::new(BTreeMap::new()),
                 changed: watch::Sender::new(()),
                 suspected: watch::Sender::new(()),
@@ -94,6 +98,21 @@ impl Health {
             name,
             shared: self.shared.clone(),
         }
+    }
+
+    /// From here to [`Self::started`] the process is not ready, however its checks stand.
+    pub(crate) fn starting(&self) {
+        self.shared.starting.store(true, Ordering::Release);
+    }
+
+    /// What the stage needs of this process itself, as its model, is there.
+    pub(crate) fn started(&self) {
+        self.shared.starting.store(false, Ordering::Release);
+    }
+
+    /// Whether the process has what it needs of itself; no other system has a say in this.
+    pub fn has_started(&self) -> bool {
+        !self.shared.starting.load(Ordering::Acquire)
     }
 
     /// Every check by name.

@@ -49,7 +49,7 @@ pub enum RunError {
         #[source]
         cause: BoxError,
     },
-    /// Work was given back because the drain took too long.
+    /// Work would not stop, or could not be given back, in time: it comes again after the ack wait.
     #[error("{stage}: the shutdown deadline passed with {unfinished} inputs at work")]
     DeadlinePassed {
         stage: &'static str,
@@ -199,6 +199,8 @@ async fn start<C: ServiceConfig>(
     telemetry::install_panic_hook();
     shutdown.listen_to_signals().map_err(RunError::other)?;
     let health = Health::new();
+    // Until its stage runs: models load between.
+    health.starting();
     admin::serve(common.admin, &health, shutdown).await?;
     let nats = nats::connect_watched(common.nats, &format!("foil-{name}"), &health).await?;
     Ok(Service {
