@@ -5,8 +5,10 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import yaml
@@ -40,9 +42,16 @@ def stages():
     return found
 
 
+def sent_to_builds():
+    lines = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().splitlines()
+    return [line[1:] for line in lines if line.startswith("!")]
+
+
 def needed(program):
     """The shared libraries that a program names."""
     done = run("readelf", "-d", program)
+    if done.returncode:
+        raise RuntimeError(f"{program}: {done.stdout}; cargo build --release --bins makes it")
     return set(re.findall(r"\(NEEDED\).*\[(.+)\]", done.stdout))
 
 
@@ -101,8 +110,7 @@ class Dockerfile(unittest.TestCase):
 
     def test_what_a_build_reads_reaches_it(self):
         """Every file outside its crate that a program takes in at compile time."""
-        ignore = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().splitlines()
-        sent = [line[1:] for line in ignore if line.startswith("!")]
+        sent = sent_to_builds()
         for crate in ("proto", *(f"services/{p.name}" for p in (helm.ROOT / "services").iterdir())):
             for path in (helm.ROOT / crate / "src").rglob("*.rs"):
                 if "test" in str(path.relative_to(helm.ROOT)):
@@ -111,6 +119,24 @@ class Dockerfile(unittest.TestCase):
                     taken = os.path.relpath((path.parent / target).resolve(), helm.ROOT)
                     there = any(taken == s or taken.startswith(f"{s}/") for s in sent)
                     self.assertTrue(there, f"{path}: {taken}")
+
+    def test_what_reaches_a_build_is_the_whole_workspace(self):
+        listed = run("git", "-C", helm.ROOT, "ls-files", "--", *sent_to_builds()).stdout.split("\n")
+        with tempfile.TemporaryDirectory() as context:
+            for name in filter(None, listed):
+                if (helm.ROOT / name).is_file():
+                    target = pathlib.Path(context, name)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(helm.ROOT / name, target)
+            done = run(
+                "cargo", "metadata", "--offline", "--locked", "--no-deps", "--format-version", "1",
+                "--manifest-path", f"{context}/Cargo.toml",
+            )
+        self.assertEqual(done.returncode, 0, done.stdout)
+        packages = {package["name"] for package in json.loads(done.stdout)["packages"]}
+        built = set(re.findall(r"-p (foil[\w-]*)", DOCKERFILE.read_text()))
+        self.assertLessEqual(built, packages)
+        self.assertLessEqual({"foil", *(f"foil-{stage}" for stage in code.stages())}, built)
 
     def test_images_need_no_library_that_their_base_has_not(self):
         release = pathlib.Path(os.environ["CARGO_TARGET_DIR"], "release")
