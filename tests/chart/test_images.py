@@ -225,6 +225,13 @@ class Compose(unittest.TestCase):
         asked = self.services["embedder"]["environment"]["FOIL_TELEMETRY__OTLP_ENDPOINT"]
         self.assertEqual(endpoint.rpartition(":")[2], asked.rpartition(":")[2])
 
+    def test_nats_takes_its_configuration(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+            file.write(self.compose["configs"]["nats"]["content"])
+            file.flush()
+            done = run(helm.program("FOIL_TEST_NATS_SERVER"), "-t", "-c", file.name)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
     def test_who_stops_has_time_to(self):
         shutdown = re.search(r"deadline: Duration::from_secs\((\d+)\)",
                              code.source("services/runtime/src/config/sections.rs"))

@@ -237,6 +237,27 @@ class Binaries(unittest.TestCase):
                     )
                     self.assertEqual(done.returncode, 0, done.stdout)
 
+    def test_the_command_takes_its_arguments(self):
+        """They go as far as asking a NATS that is not there."""
+        lost = '[nats]\nurl = "nats://127.0.0.1:9"\n[store]\nqdrant_url = "http://127.0.0.1:9"\n'
+        file = self.localised(lost)
+        running = []
+        for name, pod in helm.pods(helm.rendered("production")):
+            if name.startswith("Deployment"):
+                continue
+            (container,) = pod["containers"]
+            arguments = [str(file) if a == "/etc/foil/config.toml" else a for a in container["args"]]
+            self.assertIn(str(file), arguments)
+            running.append(subprocess.Popen(
+                [self.program("foil"), *arguments], stdin=subprocess.DEVNULL, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            ))
+        self.assertEqual(len(running), 2)
+        for child in running:
+            words, _ = child.communicate(timeout=COMMAND_S)
+            self.assertEqual(child.returncode, 1, words)
+            self.assertIn("NATS does not answer", words)
+
     def test_a_key_that_the_code_has_not_is_found(self):
         text = settings("production")["selector"].replace("[store]", "[store]\nhost = 1")
         done = self.run_program(
