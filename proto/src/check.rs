@@ -110,11 +110,15 @@ pub fn update(update: &v1::Update, now_ms: i64) -> Result<(), Faults> {
         }
         Some(Change::UserErase(erase)) => c.id("user", &erase.user, ID_BYTES_MAX),
         Some(Change::PeerOptOut(opt)) => c.id("user", &opt.user, ID_BYTES_MAX),
+        Some(Change::TenantErase(erase)) if erase.tenant != update.tenant => {
+            c.fault("tenant_erase.tenant", "is not the tenant of the update");
+        }
+        Some(Change::TenantErase(_)) => {}
     }
     c.finish()
 }
 
-/// The user an update is about; empty for an item.
+/// The user an update is about; empty for an item and for a tenant.
 pub fn user_of(update: &v1::Update) -> &str {
     use v1::update::Change;
     match &update.change {
@@ -122,7 +126,15 @@ pub fn user_of(update: &v1::Update) -> &str {
         Some(Change::RecordDelete(c)) => &c.user,
         Some(Change::UserErase(c)) => &c.user,
         Some(Change::PeerOptOut(c)) => &c.user,
-        Some(Change::ItemUpsert(_)) | None => "",
+        Some(Change::ItemUpsert(_) | Change::TenantErase(_)) | None => "",
+    }
+}
+
+/// The revision of a record: its time stands in where it names none.
+pub fn revision_of(record: &v1::RecordUpsert) -> u64 {
+    match record.revision {
+        0 => u64::try_from(record.occurred_at_ms).unwrap_or(0),
+        revision => revision,
     }
 }
 

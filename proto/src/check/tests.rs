@@ -83,6 +83,25 @@ fn an_unknown_change_is_refused() {
 }
 
 #[test]
+fn a_tenant_is_erased_only_when_it_is_named_twice() {
+    let erase = |named: &str| v1::Update {
+        tenant: "shop-7".into(),
+        change: Some(v1::update::Change::TenantErase(v1::TenantErase {
+            tenant: named.into(),
+        })),
+    };
+    assert_eq!(update(&erase("shop-7"), NOW), Ok(()));
+    assert_eq!(user_of(&erase("shop-7")), "");
+    for other in ["", "shop-8", "shop"] {
+        let faults = update(&erase(other), NOW).expect_err("another tenant");
+        assert_eq!(
+            faults.to_string(),
+            "tenant_erase.tenant: is not the tenant of the update"
+        );
+    }
+}
+
+#[test]
 fn a_request_needs_something_to_write_about() {
     let mut request = v1::GenerateRequest {
         tenant: "t".into(),

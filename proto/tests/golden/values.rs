@@ -43,6 +43,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(updates());
     cases.extend(replies());
     cases.extend(events());
+    cases.extend(receipts());
     cases
 }
 
@@ -113,6 +114,12 @@ fn updates() -> Vec<Case> {
                 user: "mara".into(),
                 opted_out: true,
                 revision: 5,
+            }),
+        ),
+        update(
+            "tenant_erase",
+            Change::TenantErase(v1::TenantErase {
+                tenant: "shop-7".into(),
             }),
         ),
     ]
@@ -285,17 +292,60 @@ fn replies() -> Vec<Case> {
     ]
 }
 
+fn event(variant: &'static str, user: &str, kind: event::Kind) -> Case {
+    let value = v1::Event {
+        tenant: "shop-7".into(),
+        user: user.into(),
+        at_ms: 1_773_512_495_000,
+        kind: Some(kind),
+    };
+    case("Event", variant, value)
+}
+
+fn receipts() -> Vec<Case> {
+    use event::Kind;
+    let removed = Some(v1::Removed {
+        log: 12,
+        queued: 2,
+        dead_letters: 1,
+        events: 21,
+        profiles_of_others: 5,
+    });
+    let user = v1::UserErased {
+        sequence: 1_234,
+        records: 9,
+        profiles: 4,
+        differences_of_others: 11,
+        erased_at_ms: 1_773_512_494_321,
+        removed,
+    };
+    let record = v1::RecordErased {
+        sequence: 1_235,
+        item: "kettle 2.0".into(),
+        revision: u64::MAX,
+        records: 1,
+        profiles: 3,
+        differences_of_others: 2,
+        removed,
+    };
+    let tenant = v1::TenantErased {
+        sequence: 1_236,
+        erased_at_ms: 1_773_512_494_322,
+        records: 900,
+        items: 60,
+        profiles: 400,
+        removed,
+    };
+    vec![
+        event("user_erased_in_full", "mara", Kind::UserErased(user)),
+        event("record_erased", "mara", Kind::RecordErased(record)),
+        event("tenant_erased", "", Kind::TenantErased(tenant)),
+    ]
+}
+
 fn events() -> Vec<Case> {
     use event::Kind;
-    let event = |variant, kind| {
-        let value = v1::Event {
-            tenant: "shop-7".into(),
-            user: "mara".into(),
-            at_ms: 1_773_512_495_000,
-            kind: Some(kind),
-        };
-        case("Event", variant, value)
-    };
+    let event = |variant, kind| event(variant, "mara", kind);
     vec![
         event(
             "profile_updated",
@@ -320,6 +370,7 @@ fn events() -> Vec<Case> {
                 records: 9,
                 profiles: 4,
                 differences_of_others: 11,
+                ..v1::UserErased::default()
             }),
         ),
         event(

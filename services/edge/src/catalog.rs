@@ -11,7 +11,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::convert::schema::VectorSpec;
-use crate::engine::Engine;
+use crate::engine::{Engine, sync_dir};
 use crate::error::{EdgeError, invalid, status};
 use crate::limits;
 use crate::shard::{Shard, free_bytes, lock};
@@ -105,7 +105,7 @@ impl Catalog {
         }
         let free = free_bytes(&self.root).map_err(|error| failed("create", &error))?;
         if free < self.free_bytes {
-            let text = format!("data directory: only {free} bytes are free");
+            let text = format!("data directory: the disk is full: only {free} bytes are free");
             return Err(Status::resource_exhausted(text));
         }
         let scratch = self.scratch();
@@ -229,11 +229,6 @@ fn write_meta(dir: &Path, meta: &Meta) -> std::io::Result<()> {
     file.write_all(&serde_json::to_vec_pretty(meta)?)?;
     file.sync_all()?;
     sync_dir(dir)
-}
-
-/// A rename or a new file survives a power cut once its directory is synced.
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// A name is a directory's name too. Qdrant's own rule, and no hidden files.

@@ -88,7 +88,7 @@ impl Collections for CollectionsService {
         let shard = self.0.shard(&request.into_inner().collection_name)?;
         let info = shard.read(|edge| Ok(edge.info())).await?;
         Ok(Response::new(wire::GetCollectionInfoResponse {
-            result: Some(schema::collection_info(shard.spec(), info)),
+            result: Some(schema::collection_info(shard.spec(), info, shard.upkeep())),
             time: since.elapsed().as_secs_f64(),
         }))
     }

@@ -2,8 +2,10 @@
 //! in-process engine over loopback. A write is acknowledged after it is on disk. Calls outside that
 //! part get `UNIMPLEMENTED`.
 
+mod access;
 mod catalog;
 mod collections;
+mod compact;
 mod convert;
 mod engine;
 mod error;
@@ -25,13 +27,16 @@ use qdrant_client::qdrant::qdrant_server::QdrantServer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use access::Gate;
 use catalog::Catalog;
 use collections::{CollectionsService, HealthService};
 use points::PointsService;
 
+pub use access::{Access, Tls};
 pub use error::EdgeError;
 
 /// Where the data is and where calls are answered.
@@ -39,7 +44,7 @@ pub use error::EdgeError;
 pub struct EdgeConfig {
     /// Made if missing. One process at a time owns it.
     pub data_dir: PathBuf,
-    /// Port 0 takes a free one. There is no authentication: keep it on loopback.
+    /// Port 0 takes a free one. Beyond loopback callers should be checked: [`Access`].
     pub listen: SocketAddr,
 }
 
@@ -52,9 +57,19 @@ pub struct Edge {
     catalog: Arc<Catalog>,
 }
 
-/// Opens the data directory and answers calls until the [`Edge`] is shut down or dropped.
+/// Opens the data directory and answers calls until the [`Edge`] is shut down or dropped. Callers are
+/// not checked.
 pub async fn start(config: EdgeConfig) -> Result<Edge, EdgeError> {
+    start_with(config, &Access::default()).await
+}
+
+/// The same, for callers who show what `access` asks for.
+pub async fn start_with(config: EdgeConfig, access: &Access) -> Result<Edge, EdgeError> {
     let EdgeConfig { data_dir, listen } = config;
+    let (server, gate) = (access.server()?, access.gate());
+    if !access.is_checked() && !listen.ip().is_loopback() {
+        tracing::warn!(%listen, "whoever reaches this address can read and write everything");
+    }
     // First, since it fails at once and leaves nothing behind.
     let failed = |source| EdgeError::Listen {
         address: listen,
@@ -71,7 +86,12 @@ pub async fn start(config: EdgeConfig) -> Result<Edge, EdgeError> {
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, Arc::clone(&catalog), stop.clone()));
+    let server = tokio::spawn(serve(
+        (server, gate),
+        listener,
+        Arc::clone(&catalog),
+        stop.clone(),
+    ));
     Ok(Edge {
         address,
         stop,
@@ -81,6 +101,7 @@ pub async fn start(config: EdgeConfig) -> Result<Edge, EdgeError> {
 }
 
 async fn serve(
+    (server, gate): (Server, Gate),
     listener: TcpListener,
     catalog: Arc<Catalog>,
     stop: CancellationToken,
@@ -94,7 +115,8 @@ async fn serve(
     }
     // Small replies would otherwise wait for the client's delayed acknowledgement.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
+    server
+        .layer(InterceptorLayer::new(gate))
         .add_service(limited!(QdrantServer::new(HealthService)))
         .add_service(limited!(CollectionsServer::new(CollectionsService(
             Arc::clone(&catalog)

@@ -104,3 +104,17 @@ fn matching(shard: &EdgeShard, filter: Filter, most: usize) -> OperationResult<V
     let (records, _) = shard.scroll(all)?;
     Ok(records.into_iter().map(|record| record.id).collect())
 }
+
+/// Whether the operation, resolved, may leave dead bytes behind: it takes away or replaces something
+/// that is there.
+pub(crate) fn removes(shard: &EdgeShard, operation: &UpdateOperation) -> OperationResult<bool> {
+    use UpdateOperation as U;
+    let ids = match operation {
+        U::PointOperation(PointOperations::UpsertPoints(points)) => points.point_ids(),
+        U::PointOperation(PointOperations::DeletePoints { ids }) => ids.clone(),
+        U::FieldIndexOperation(_) => return Ok(false),
+        // A payload set on points that are there; whatever else there may be.
+        _ => return Ok(true),
+    };
+    Ok(!existing(shard, &ids)?.is_empty())
+}

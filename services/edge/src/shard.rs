@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use qdrant_edge::{EdgeShard, OperationError, OperationResult, UpdateOperation};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::Status;
 
+use crate::compact::{Schedule, Upkeep};
 use crate::convert::schema::VectorSpec;
 use crate::engine::Engine;
 use crate::error::status;
@@ -28,6 +29,9 @@ pub(crate) struct Shard {
     slot: Arc<Slot>,
     reads: Semaphore,
     queue: mpsc::Sender<Job>,
+    upkeep: Arc<Upkeep>,
+    /// The writer's, which may sleep until a compaction is due.
+    thread: Thread,
     /// None once closed.
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -40,6 +44,8 @@ impl Shard {
         free_bytes: u64,
     ) -> OperationResult<Arc<Self>> {
         let (engine, journal) = Engine::open(&dir)?;
+        let dirty = engine.is_dirty(&dir);
+        let upkeep = Arc::new(Upkeep::new(dirty));
         let slot = Arc::new(RwLock::new(Some(engine)));
         let (queue, jobs) = mpsc::channel(limits::QUEUE);
         let writer = Writer {
@@ -47,6 +53,8 @@ impl Shard {
             slot: Arc::clone(&slot),
             journal: Some(journal),
             free_bytes,
+            upkeep: Arc::clone(&upkeep),
+            schedule: Schedule::new(dirty),
         };
         let thread = std::thread::Builder::new()
             .name("foil-edge-writer".to_owned())
@@ -57,12 +65,18 @@ impl Shard {
             slot,
             reads: Semaphore::new(limits::READS),
             queue,
+            upkeep,
+            thread: thread.thread().clone(),
             writer: Mutex::new(Some(thread)),
         }))
     }
 
     pub(crate) fn spec(&self) -> Option<VectorSpec> {
         self.spec
+    }
+
+    pub(crate) fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
     }
 
     /// Answers once the operation is on disk. `bytes`: its size on the wire.
@@ -81,7 +95,10 @@ impl Shard {
             .queue
             .send_timeout(Job::Write(write), limits::QUEUE_WAIT);
         match sent.await {
-            Ok(()) => answer.await.map_err(|_| self.closed())?,
+            Ok(()) => {
+                self.thread.unpark();
+                answer.await.map_err(|_| self.closed())?
+            }
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(self.closed()),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
                 let most = limits::QUEUE;
@@ -119,6 +136,7 @@ impl Shard {
         while let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(Job::Close) {
             std::thread::sleep(Duration::from_millis(1));
         }
+        self.thread.unpark();
         if writer.join().is_err() {
             tracing::error!(collection = self.name, "the writer panicked");
         }

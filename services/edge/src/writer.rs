@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::time::Instant;
 
 use qdrant_edge::{OperationError, OperationResult, UpdateOperation};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
+use crate::compact::{self, Schedule, Upkeep};
 use crate::engine::Engine;
 use crate::error::{breaks_the_shard, status};
 use crate::journal::Journal;
@@ -30,6 +33,8 @@ pub(crate) struct Writer {
     pub journal: Option<Journal>,
     /// Space to leave free.
     pub free_bytes: u64,
+    pub upkeep: Arc<Upkeep>,
+    pub schedule: Schedule,
 }
 
 /// What comes through the queue.
@@ -41,12 +46,14 @@ pub(crate) enum Job {
 
 impl Writer {
     /// Ends with everything written and the shard closed: at [`Job::Close`], or once no sender is
-    /// left.
+    /// left. Whoever sends wakes the thread.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut since_prune = 0;
         let mut carried = None;
-        while let Some((batch, bytes)) = next_batch(&mut queue, &mut carried) {
+        while let Some(first) = carried.take().or_else(|| self.next(&mut queue)) {
+            let (batch, bytes) = take_batch(first, &mut queue, &mut carried);
             self.commit(batch, bytes);
+            self.schedule.wrote(self.upkeep.is_dirty());
             self.checkpoint(limits::JOURNAL_ENTRIES, limits::JOURNAL_BYTES);
             since_prune += bytes;
             if since_prune >= limits::LOG_FILE_BYTES {
@@ -56,6 +63,71 @@ impl Writer {
         }
         self.checkpoint(1, 1);
         self.close();
+    }
+
+    /// Waits for a write; compacts while there is none, and where that can wait no longer.
+    fn next(&mut self, queue: &mut mpsc::Receiver<Job>) -> Option<Write> {
+        loop {
+            let Some((wait, must)) = self.schedule.due() else {
+                match queue.blocking_recv()? {
+                    Job::Write(write) => return Some(*write),
+                    Job::Close => queue.close(),
+                }
+                continue;
+            };
+            if wait.is_zero() && (must || queue.is_empty()) {
+                self.compact(|| !must && !queue.is_empty());
+            }
+            match queue.try_recv() {
+                Ok(Job::Write(write)) => return Some(*write),
+                Ok(Job::Close) => queue.close(),
+                Err(TryRecvError::Empty) => std::thread::park_timeout(wait),
+                Err(TryRecvError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn compact(&mut self, give_up: impl Fn() -> bool) {
+        // The journal must hold nothing of the old shard when the new one takes its place.
+        self.checkpoint(1, 1);
+        if self.journal.as_ref().is_none_or(|j| j.entries() > 0) {
+            return self.schedule.failed();
+        }
+        let started = Instant::now();
+        match self.copy(give_up) {
+            Ok(Some(new)) => {
+                let old = {
+                    let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+                    slot.replace(new)
+                };
+                if let Some(Err(error)) = old.map(Engine::discard) {
+                    // Dead bytes are still on disk, until the next compaction or start.
+                    tracing::warn!(%error, dir = %self.dir.display(), "an old shard is left");
+                    return self.schedule.failed();
+                }
+                self.upkeep.compacted();
+                self.schedule.finished(started.elapsed());
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, dir = %self.dir.display(), "not compacted");
+                self.schedule.failed();
+                self.reopen();
+            }
+        }
+    }
+
+    fn copy(&self, give_up: impl Fn() -> bool) -> OperationResult<Option<Engine>> {
+        let slot = self.engine();
+        let old = slot.as_ref().ok_or_else(gone)?;
+        old.remove_others(&self.dir)?;
+        let needed = self.free_bytes.saturating_add(2 * old.disk_bytes()?);
+        let free = free_bytes(&self.dir)?;
+        if free < needed {
+            let text = format!("the disk is full: {free} bytes are free, it needs {needed}");
+            return Err(OperationError::service_error_light(text));
+        }
+        compact::copy(old, &self.dir, give_up)
     }
 
     fn commit(&mut self, batch: Vec<Write>, bytes: usize) {
@@ -106,7 +178,7 @@ impl Writer {
         match free_bytes(&self.dir) {
             Ok(free) if free >= needed => Ok(()),
             Ok(free) => Err(Status::resource_exhausted(format!(
-                "data directory: {free} bytes are free, a write needs {needed}"
+                "data directory: the disk is full: {free} bytes are free, a write needs {needed}"
             ))),
             Err(error) => Err(Status::internal(format!("data directory: {error}"))),
         }
@@ -116,7 +188,17 @@ impl Writer {
     /// start.
     fn apply(&mut self, operation: UpdateOperation) -> OperationResult<()> {
         let operation = match self.engine().as_ref() {
-            Some(engine) => engine.resolve(operation)?,
+            Some(engine) => {
+                let operation = engine.resolve(operation)?;
+                let dirty = self.upkeep.is_dirty();
+                if dirty || engine.removes(&operation)? {
+                    if !dirty {
+                        engine.set_dirty()?;
+                    }
+                    self.upkeep.removed();
+                }
+                operation
+            }
             None => return Err(gone()),
         };
         let journal = self.journal.as_mut().ok_or_else(gone)?;
@@ -192,21 +274,12 @@ impl Writer {
     }
 }
 
-/// Waits for a write and takes what came meanwhile with it. `carried`: a write too large for the
-/// batch before.
-fn next_batch(
+/// Takes what came meanwhile with the first one. `carried`: a write too large for this batch.
+fn take_batch(
+    first: Write,
     queue: &mut mpsc::Receiver<Job>,
     carried: &mut Option<Write>,
-) -> Option<(Vec<Write>, usize)> {
-    let first = match carried.take() {
-        Some(write) => write,
-        None => loop {
-            match queue.blocking_recv()? {
-                Job::Write(write) => break *write,
-                Job::Close => queue.close(),
-            }
-        },
-    };
+) -> (Vec<Write>, usize) {
     let mut bytes = first.bytes;
     let mut batch = vec![first];
     while batch.len() < limits::BATCH {
@@ -223,7 +296,7 @@ fn next_batch(
             Err(_) => break,
         }
     }
-    Some((batch, bytes))
+    (batch, bytes)
 }
 
 fn answer(reply: oneshot::Sender<Result<(), Status>>, result: Result<(), Status>) {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use foil_proto::names::subject;
 use foil_proto::{check, v1};
 use foil_runtime::{Classify as _, Context, Emit, Outcome, Reason, Stage, StageError};
-use foil_store::{Item, OrStage as _, RecordKey, RecordWrite, Store, Written, events};
+use foil_store::{Erasure, Item, OrStage as _, RecordKey, RecordWrite, Store, Written, events};
 use v1::update::Change;
 
 use crate::config::EmbedderConfig;
@@ -37,21 +37,75 @@ impl Stage for Embedder {
     type Input = v1::Update;
 
     async fn handle(&self, update: v1::Update, cx: &Context) -> Result<Outcome, StageError> {
+        let text = Text::of(&update, cx);
+        let result = self.apply(update, cx).await;
+        // A dead letter would keep a text that was erased while it was worked on.
+        if result.is_err()
+            && let Some(text) = text
+            && self.is_erased(&text).await
+        {
+            return self.forget(cx).await;
+        }
+        result
+    }
+}
+
+/// What an update with a text is judged by.
+struct Text {
+    key: RecordKey,
+    revision: u64,
+    /// Sequence, and when the user wrote it.
+    place: (u64, i64),
+}
+
+impl Text {
+    fn of(update: &v1::Update, cx: &Context) -> Option<Self> {
+        let Some(Change::RecordUpsert(record)) = &update.change else {
+            return None;
+        };
+        // One that speaks for another tenant or user is not looked up there.
+        if subject::update(&update.tenant, &record.user) != cx.subject {
+            return None;
+        }
+        Some(Self {
+            key: RecordKey::new(&update.tenant, &record.user, &record.item),
+            revision: check::revision_of(record),
+            place: (cx.stream_sequence, record.occurred_at_ms),
+        })
+    }
+}
+
+impl Embedder {
+    async fn apply(&self, update: v1::Update, cx: &Context) -> Result<Outcome, StageError> {
         check::update(&update, now_ms()).reject(Reason::Invalid)?;
         check_subject(&update, &cx.subject)?;
         let tenant = update.tenant;
         match update.change {
             Some(Change::RecordUpsert(record)) => self.upsert(tenant, record, cx).await,
             Some(Change::RecordDelete(delete)) => self.delete(tenant, delete, cx).await,
-            Some(Change::ItemUpsert(item)) => self.item(&tenant, item).await,
+            Some(Change::ItemUpsert(item)) => self.item(&tenant, item, cx).await,
             Some(Change::UserErase(erase)) => self.erase(&tenant, &erase.user, cx).await,
             Some(Change::PeerOptOut(choice)) => self.opt_out(&tenant, &choice).await,
+            Some(Change::TenantErase(_)) => self.erase_tenant(&tenant, cx).await,
             None => Err("change: is missing").reject(Reason::Invalid),
         }
     }
-}
 
-impl Embedder {
+    /// An error here is not the update's: it counts as no.
+    async fn is_erased(&self, text: &Text) -> bool {
+        let erased = self.store.is_erased(&text.key, text.revision, text.place);
+        erased.await.unwrap_or(false)
+    }
+
+    /// The update is about what is erased: it leaves the log too.
+    async fn forget(&self, cx: &Context) -> Result<Outcome, StageError> {
+        self.store
+            .forget_update(cx.stream_sequence)
+            .await
+            .or_stage()?;
+        Ok(Outcome::Skip("erased"))
+    }
+
     async fn upsert(
         &self,
         tenant: String,
@@ -59,18 +113,16 @@ impl Embedder {
         cx: &Context,
     ) -> Result<Outcome, StageError> {
         let key = RecordKey::new(&tenant, &record.user, &record.item);
-        let state = self
+        let revision = check::revision_of(&record);
+        let place = (cx.stream_sequence, record.occurred_at_ms);
+        if self
             .store
-            .user_state(&tenant, &record.user)
+            .is_erased(&key, revision, place)
             .await
-            .or_stage()?;
-        if state.erased_sequence >= cx.stream_sequence {
-            return Ok(Outcome::Skip("erased"));
+            .or_stage()?
+        {
+            return self.forget(cx).await;
         }
-        let revision = match record.revision {
-            0 => u64::try_from(record.occurred_at_ms).unwrap_or(0),
-            revision => revision,
-        };
         if let Some(there) = self.store.record(&key).await.or_stage()?
             && there.revision >= revision
         {
@@ -96,7 +148,13 @@ impl Embedder {
         // The store looks for an erasure once more after the write.
         match self.store.put_record(&write).await.or_stage()? {
             Written::Stored | Written::Same => Ok(Outcome::Emit(self.follow_up(&write.key).await?)),
-            Written::Stale => Ok(Outcome::Skip("stale")),
+            Written::Stale => {
+                let erased = self.store.is_erased(&write.key, revision, place).await;
+                match erased.or_stage()? {
+                    true => self.forget(cx).await,
+                    false => Ok(Outcome::Skip("stale")),
+                }
+            }
         }
     }
 
@@ -143,24 +201,49 @@ impl Embedder {
         delete: v1::RecordDelete,
         cx: &Context,
     ) -> Result<Outcome, StageError> {
-        let key = RecordKey::new(&tenant, &delete.user, &delete.item);
-        let deleted = self
+        let (user, revision) = (delete.user.as_str(), delete.revision);
+        let key = RecordKey::new(&tenant, user, &delete.item);
+        let erased = self
             .store
-            .delete_record(&key, delete.revision, cx.stream_sequence)
+            .erase_record(&key, revision, cx.stream_sequence)
             .await;
-        let Some(deleted) = deleted.or_stage()? else {
+        let Some(erased) = erased.or_stage()? else {
             return Ok(Outcome::Skip("stale"));
         };
-        let mut emits = recompare(&tenant, &deleted.recompare);
-        // Whether or not anybody reads it: a profile that is there may tell of the deleted text.
-        match self.store.profile(&tenant, &delete.user).await.or_stage()? {
-            Some(_) => emits.push(self.profile_token(&tenant, &delete.user)),
-            None => emits.extend(self.profile(&tenant, &delete.user).await?),
+        let mut emits = self.follow_erasure(&tenant, &erased.recompare, &erased.reprofile);
+        // Whether or not anybody reads it: a profile that is there, or went, told of the deleted text.
+        let slot = self.store.profile_slot(&tenant, user).await.or_stage()?;
+        match slot.version {
+            0 => emits.extend(self.profile(&tenant, user).await?),
+            _ => emits.push(self.profile_token(&tenant, user)),
         }
+        let sequence = cx.stream_sequence;
+        emits.push(events::record_erased(&key, revision, sequence, &erased));
         Ok(Outcome::Emit(emits))
     }
 
-    async fn item(&self, tenant: &str, item: v1::ItemUpsert) -> Result<Outcome, StageError> {
+    /// What rested on what is erased is made anew.
+    fn follow_erasure(
+        &self,
+        tenant: &str,
+        recompare: &[RecordKey],
+        reprofile: &[String],
+    ) -> Vec<Emit> {
+        let mut emits = items_of(tenant, recompare);
+        let profiles = reprofile
+            .iter()
+            .map(|user| self.profile_token(tenant, user));
+        emits.extend(profiles);
+        emits
+    }
+
+    async fn item(
+        &self,
+        tenant: &str,
+        item: v1::ItemUpsert,
+        cx: &Context,
+    ) -> Result<Outcome, StageError> {
+        let sequence = cx.stream_sequence;
         let item = Item {
             id: item.item,
             title: item.title,
@@ -168,21 +251,31 @@ impl Embedder {
             revision: item.revision,
         };
         // Who reads the item next sees it; nothing is compared anew for a changed description.
-        Ok(match self.store.put_item(tenant, &item).await.or_stage()? {
-            Written::Stale => Outcome::Skip("stale"),
-            Written::Stored | Written::Same => Outcome::Emit(Vec::new()),
-        })
+        let written = self.store.put_item(tenant, &item, sequence).await;
+        if written.or_stage()? != Written::Stale {
+            return Ok(Outcome::Emit(Vec::new()));
+        }
+        let erased = self.store.is_item_erased(tenant, &item.id, sequence).await;
+        match erased.or_stage()? {
+            true => self.forget(cx).await,
+            false => Ok(Outcome::Skip("stale")),
+        }
     }
 
     async fn erase(&self, tenant: &str, user: &str, cx: &Context) -> Result<Outcome, StageError> {
-        let sequence = cx.stream_sequence;
-        let erased = self
-            .store
-            .erase_user(tenant, user, sequence)
-            .await
-            .or_stage()?;
-        let mut emits = recompare(tenant, &erased.recompare);
-        emits.push(events::user_erased(tenant, user, sequence, &erased));
+        let erasure = erasure(cx);
+        let erased = self.store.erase_user(tenant, user, erasure).await;
+        let erased = erased.or_stage()?;
+        let mut emits = self.follow_erasure(tenant, &erased.recompare, &erased.reprofile);
+        emits.push(events::user_erased(tenant, user, erasure, &erased));
+        Ok(Outcome::Emit(emits))
+    }
+
+    async fn erase_tenant(&self, tenant: &str, cx: &Context) -> Result<Outcome, StageError> {
+        let erasure = erasure(cx);
+        let erased = self.store.erase_tenant(tenant, erasure).await.or_stage()?;
+        let mut emits = self.follow_erasure(tenant, &erased.recompare, &[]);
+        emits.push(events::tenant_erased(tenant, erasure, &erased));
         Ok(Outcome::Emit(emits))
     }
 
@@ -193,10 +286,22 @@ impl Embedder {
             .put_opt_out(tenant, user, choice.opted_out, revision)
             .await;
         let choice = choice.or_stage()?;
-        Ok(match choice.written {
-            Written::Stale => Outcome::Skip("stale"),
-            Written::Stored | Written::Same => Outcome::Emit(recompare(tenant, &choice.recompare)),
-        })
+        if choice.written == Written::Stale {
+            return Ok(Outcome::Skip("stale"));
+        }
+        let recompare = &choice.recompare;
+        let forgotten = self.store.forget_profiles_on(tenant, recompare).await;
+        let (_, reprofile) = forgotten.or_stage()?;
+        let emits = self.follow_erasure(tenant, recompare, &reprofile);
+        Ok(Outcome::Emit(emits))
+    }
+}
+
+fn erasure(cx: &Context) -> Erasure {
+    let stored = cx.published_at.duration_since(SystemTime::UNIX_EPOCH);
+    Erasure {
+        sequence: cx.stream_sequence,
+        at_ms: stored.map_or(0, |at| i64::try_from(at.as_millis()).unwrap_or(i64::MAX)),
     }
 }
 
@@ -224,7 +329,7 @@ fn select(tenant: &str, item: &str) -> Emit {
 }
 
 /// One select token for each item, in an order that a repeated attempt repeats.
-fn recompare(tenant: &str, keys: &[RecordKey]) -> Vec<Emit> {
+fn items_of(tenant: &str, keys: &[RecordKey]) -> Vec<Emit> {
     let items: BTreeSet<&str> = keys.iter().map(|key| key.item.as_str()).collect();
     items.into_iter().map(|item| select(tenant, item)).collect()
 }

@@ -92,9 +92,10 @@ async fn a_deleted_and_an_erased_record_stay_away() {
         panic!("another event");
     };
     assert_eq!((erased.sequence, erased.records), (sequence, 1));
-    // What comes later is the user's new beginning.
-    rig.send("mara", Change::RecordUpsert(text("mara", "j", 1)))
-        .await;
+    // What they write later is the user's new beginning.
+    let mut later = text("mara", "j", 1);
+    later.occurred_at_ms = erased.erased_at_ms + 1;
+    rig.send("mara", Change::RecordUpsert(later)).await;
     assert!(rig.store.record(&key("j")).await.unwrap().is_some());
     rig.end().await;
 }

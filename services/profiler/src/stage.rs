@@ -51,7 +51,12 @@ impl Stage for Profiler {
         }
         let fingerprint = self.fingerprint(&records);
         if is_fresh(&slot, &fingerprint) {
-            return Ok(Outcome::Skip("fresh"));
+            // An attempt that stored it may have died before it told of it.
+            let told_again = slot.current.as_ref().filter(|_| cx.delivered > 1);
+            return Ok(match told_again {
+                Some(profile) => Outcome::Emit(vec![updated(profile)]),
+                None => Outcome::Skip("fresh"),
+            });
         }
         let evidence = gather::mean_evidence(&records);
         let summed = self.summarise(&records, &evidence, cx).await?;
@@ -145,7 +150,7 @@ impl Profiler {
         v1::Profile {
             tenant: work.tenant.clone(),
             user: work.user.clone(),
-            version: slot.current.as_ref().map_or(0, |p| p.version) + 1,
+            version: slot.version + 1,
             summary: summed.value,
             strategy: gather::strategy(records).to_owned(),
             evidence,

@@ -171,7 +171,11 @@ async fn an_erasure_while_the_model_writes_leaves_no_profile() {
     let running = rig.run(model, config());
     rig.publish("mara").await;
     eventually("the call", || async { stub.in_flight() == 1 }).await;
-    rig.store.erase_user(TENANT, "mara", 99).await.unwrap();
+    let erasure = foil_store::Erasure {
+        sequence: 99,
+        at_ms: 0,
+    };
+    rig.store.erase_user(TENANT, "mara", erasure).await.unwrap();
     rig.until_idle().await;
     assert!(rig.profile("mara").await.is_none());
     assert_eq!(rig.events("profile.updated").await, 0);

@@ -228,3 +228,24 @@ pub fn context(client: async_nats::Client, subject: &str) -> Context {
         client,
     }
 }
+
+/// Files below `directory` that hold the bytes of `word`: what was erased must be in none. A server's
+/// files come and go meanwhile.
+pub fn files_with(directory: &Path, word: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return found;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            found.extend(files_with(&path, word));
+        } else if std::fs::read(&path).is_ok_and(|bytes| holds(&bytes, word.as_bytes())) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn holds(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
+}

@@ -5,14 +5,18 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use foil_proto::names::user_key;
+use foil_proto::token::encode;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::bucket::Put;
 use crate::check_input::check_keys;
+use crate::db::endless;
 use crate::{Store, StoreError};
 
 /// Reads at once.
 const PARALLEL: usize = 32;
+/// Most keys of a tenant.
+const KEYS_MAX: usize = 100_000_000;
 /// A mark is renewed once this part of the window is over, so that a user who is asked for all the
 /// time costs one write in it.
 const RENEW_PART: u32 = 32;
@@ -42,7 +46,7 @@ impl Store {
             .put(&key, value, expected, Some(window))
             .await?
         {
-            Put::Stored => Ok(!active),
+            Put::Stored(_) => Ok(!active),
             Put::Conflict => Ok(false), // another caller noted it at the same moment
         }
     }
@@ -76,6 +80,19 @@ impl Store {
     pub(crate) async fn forget_active(&self, tenant: &str, user: &str) -> Result<(), StoreError> {
         let shortest = Duration::from_secs(1);
         let key = user_key(tenant, user);
-        self.active().purge(&key, None, shortest).await.map(drop)
+        self.active().purge(&key, shortest).await
+    }
+
+    pub(crate) async fn forget_all_active(&self, tenant: &str) -> Result<(), StoreError> {
+        let mut from = 1;
+        for _ in 0..KEYS_MAX {
+            let next = self.active().next_key(&encode(tenant), from).await?;
+            let Some((key, next)) = next else {
+                return Ok(());
+            };
+            self.active().purge(&key, Duration::from_secs(1)).await?;
+            from = next;
+        }
+        Err(endless("tenant's active users"))
     }
 }

@@ -9,8 +9,10 @@ use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetError, DirectGetErrorKind, Stream};
 use bytes::Bytes;
+use foil_proto::names::header;
 
 use crate::StoreError;
+use crate::traces::{next_at_leader, overwrite};
 
 const OPERATION: &str = "KV-Operation";
 const PURGE: &str = "PURGE";
@@ -28,11 +30,29 @@ pub(crate) struct Entry {
     pub(crate) created: SystemTime,
     /// None: the key was removed, and this marker stands for it.
     pub(crate) value: Option<Bytes>,
+    /// The number that a marker was given; 0: none.
+    pub(crate) number: u64,
+}
+
+impl Entry {
+    fn of(message: StreamMessage) -> Self {
+        let headers = &message.headers;
+        let marker = headers.get(OPERATION).is_some_and(|o| o.as_str() != "PUT")
+            || headers.get("Nats-Marker-Reason").is_some();
+        let number = headers.get(header::LAST_VERSION);
+        Self {
+            revision: message.sequence,
+            created: message.time.into(),
+            number: number.and_then(|n| n.as_str().parse().ok()).unwrap_or(0),
+            value: (!marker).then_some(message.payload),
+        }
+    }
 }
 
 /// What became of a write.
 pub(crate) enum Put {
-    Stored,
+    /// As this revision.
+    Stored(u64),
     /// The key has another revision than the one expected.
     Conflict,
 }
@@ -87,16 +107,7 @@ impl Bucket {
                 };
             }
         };
-        let marker = message
-            .headers
-            .get(OPERATION)
-            .is_some_and(|o| o.as_str() != "PUT")
-            || message.headers.get("Nats-Marker-Reason").is_some();
-        Ok(Some(Entry {
-            revision: message.sequence,
-            created: message.time.into(),
-            value: (!marker).then_some(message.payload),
-        }))
+        Ok(Some(Entry::of(message)))
     }
 
     /// The newest message of a key; none where nothing was ever written.
@@ -128,6 +139,46 @@ impl Bucket {
         Ok(entries)
     }
 
+    /// The same as the stream's leader has it, which lags behind no write.
+    pub(crate) async fn all(&self, key: &str, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let stream = self.stream().await?;
+        let subject = self.subject(key);
+        let mut entries: Vec<Entry> = Vec::new();
+        while entries.len() < limit {
+            let from = entries.last().map_or(1, |entry| entry.revision + 1);
+            let next = next_at_leader(&stream, &subject, from);
+            match self.bounded("read", next).await? {
+                Some(message) => entries.push(Entry::of(message)),
+                None => break,
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The first key at or after `from` that begins with `prefix` and a dot, and where to go on.
+    pub(crate) async fn next_key(
+        &self,
+        prefix: &str,
+        from: u64,
+    ) -> Result<Option<(String, u64)>, StoreError> {
+        let stream = self.stream().await?;
+        let below = self.subject(&format!("{prefix}.>"));
+        let next = next_at_leader(&stream, &below, from);
+        let found = self.bounded("read", next).await?;
+        Ok(found.map(|message| {
+            let key = message.subject.strip_prefix(&self.subject(""));
+            let key = key.unwrap_or_default().to_owned();
+            (key, message.sequence + 1)
+        }))
+    }
+
+    /// Removes one message of a key's history, its bytes overwritten.
+    pub(crate) async fn remove(&self, revision: u64) -> Result<(), StoreError> {
+        let stream = self.stream().await?;
+        let removed = self.bounded("delete", overwrite(&stream, revision));
+        removed.await.map(drop)
+    }
+
     /// Writes a value if the key's newest message is `expected`; 0: none was ever written.
     pub(crate) async fn put(
         &self,
@@ -147,19 +198,35 @@ impl Bucket {
         self.publish(key, headers, value).await
     }
 
-    /// Removes a key with its history; if `expected` is given, only while that is its newest message
-    /// (0: none was ever written). A marker stands for it until `ttl` is over, also where nothing
-    /// was: it refuses every write that expects an older state.
-    pub(crate) async fn purge(
-        &self,
-        key: &str,
-        expected: Option<u64>,
-        ttl: Duration,
-    ) -> Result<Put, StoreError> {
+    /// Removes a key. What was there stays in the files of the server until they are rewritten, so
+    /// this is for values without a user's text; others go by [`Bucket::mark`] and
+    /// [`Bucket::remove`].
+    pub(crate) async fn purge(&self, key: &str, ttl: Duration) -> Result<(), StoreError> {
         let mut headers = HeaderMap::new();
         headers.insert(OPERATION, PURGE);
         headers.insert(async_nats::header::NATS_ROLLUP, "sub");
         headers.insert(async_nats::header::NATS_MESSAGE_TTL, seconds(ttl));
+        self.publish(key, headers, Bytes::new()).await.map(drop)
+    }
+
+    /// Puts a marker on top of a key's history, which says that nothing is there; if `expected` is
+    /// given, only while that is the newest message (0: none was ever written). It refuses every
+    /// write that expects an older state, until `ttl` is over; none: for good. `number` is kept on it.
+    pub(crate) async fn mark(
+        &self,
+        key: &str,
+        expected: Option<u64>,
+        number: u64,
+        ttl: Option<Duration>,
+    ) -> Result<Put, StoreError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, PURGE);
+        if number > 0 {
+            headers.insert(header::LAST_VERSION, HeaderValue::from(number));
+        }
+        if let Some(ttl) = ttl {
+            headers.insert(async_nats::header::NATS_MESSAGE_TTL, seconds(ttl));
+        }
         if let Some(expected) = expected {
             headers.insert(
                 async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
@@ -183,7 +250,7 @@ impl Bucket {
                 Err(error) => Err(error),
             };
             match acked {
-                Ok(_) => Ok(Put::Stored),
+                Ok(ack) => Ok(Put::Stored(ack.sequence)),
                 Err(error) => match error.kind() {
                     PublishErrorKind::WrongLastSequence => Ok(Put::Conflict),
                     PublishErrorKind::StreamNotFound => Err(StoreError::NotProvisioned {

@@ -1,29 +1,34 @@
-//! Erasing a user.
+//! Erasing a user, a record, a tenant.
+//!
+//! The erasure itself is stored first: from then on no writer that started earlier leaves anything
+//! behind. Then everything goes, in an order in which an interrupted attempt can be repeated.
 
-use async_nats::jetstream::stream::{DirectGetErrorKind, PurgeErrorKind};
-use foil_proto::names::collection::RECORDS;
-use foil_proto::names::{header, stream, subject};
+use std::collections::{BTreeSet, HashSet};
+
+use foil_proto::names::collection::{ITEMS, RECORDS};
+use foil_proto::names::user_key;
 use foil_proto::token::encode;
+use foil_proto::v1;
+use qdrant_client::qdrant::{Condition, Filter};
 use uuid::Uuid;
 
 use crate::check_input::check_keys;
-use crate::db::{endless, has_ids, of_tenant, pages};
+use crate::db::{PAGE, Part, endless, has_ids, is, of_tenant, pages};
 use crate::fence::SEQUENCE;
-use crate::ids::erasure_id;
-use crate::model::Erased;
+use crate::ids::{erasure_id, tenant_erasure_id};
+use crate::model::{Erased, ErasedRecord, ErasedTenant, Erasure, RecordKey};
 use crate::point::{Fields, field};
+use crate::record_writes::erased_by;
 use crate::{Store, StoreError};
 
-/// Most dead letters of a tenant that are looked through.
-const DEAD_MAX: usize = 1_000_000;
-
 impl Store {
-    /// Removes everything of a user that came up to `sequence` of FOIL_UPDATES: records with text
-    /// and vectors, differences, profiles, activity, their messages in the log, the work queues and
-    /// the dead letters, and every other user's difference that rests on one of their records.
+    /// Removes everything of a user that came up to the erasing message or was written before it:
+    /// records with text and vectors, differences, profiles, activity, their messages in the log, the
+    /// work queues, the events and the dead letters; every other user's difference that rests on one
+    /// of their records, and the profile versions that rest on those.
     ///
-    /// What stays is one point of a hash and the sequence, so that a replay brings nothing back, and
-    /// the user's own opt-out, which protects whatever they may write later. Repeating the call
+    /// What stays is one point of a hash, the sequence and the time, so that nothing older comes back,
+    /// and the user's own opt-out, which protects whatever they may write later. Repeating the call
     /// finishes what was interrupted; its counts are those of what was left.
     ///
     /// # Errors
@@ -32,44 +37,127 @@ impl Store {
         &self,
         tenant: &str,
         user: &str,
-        sequence: u64,
+        erasure: Erasure,
     ) -> Result<Erased, StoreError> {
         check_keys(tenant, Some(user), None)?;
-        // First: from now on no writer that started earlier leaves anything behind.
-        self.put_erasure(tenant, user, sequence).await?;
-        let cause = format!("erase:{}:{sequence}", erasure_id(tenant, user));
-        let records = self.erase_records(tenant, user, sequence, &cause).await?;
+        self.put_erasure(tenant, Some(user), erasure).await?;
+        let cause = cause("erase", erasure_id(tenant, user), erasure);
+        let of_user = of_tenant(tenant, [is(field::USER, user), erased_by(erasure)]);
+        let (records, _) = self.erase_records(tenant, of_user, &cause).await?;
         let recompare = self.cleared_by(tenant, &cause).await?;
-        let profiles = self.erase_profiles(tenant, user).await?;
+        let key = user_key(tenant, user);
+        let profiles = self.remove_versions(&key, None).await?.unwrap_or(0);
         self.forget_active(tenant, user).await?;
-        let messages = self.erase_messages(tenant, user, sequence).await?;
+        let mut removed = self
+            .erase_traces_of_user(tenant, user, erasure.sequence)
+            .await?;
+        let (versions, reprofile) = self.forget_profiles_on(tenant, &recompare).await?;
+        removed.profiles_of_others = versions;
         Ok(Erased {
             records,
             profiles,
             differences_of_others: recompare.len() as u64,
-            messages,
+            removed,
             recompare,
+            reprofile,
         })
     }
 
+    /// Removes a record of this revision or an older one: its text from the store, the log and the
+    /// dead letters, every profile version that rests on it, its queued comparison, and what
+    /// [`Store::delete_record`] removes. None when nothing follows, as there.
+    ///
+    /// `sequence`: of the deleting message in FOIL_UPDATES.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] names the field; others come from Qdrant or NATS; call it again.
+    pub async fn erase_record(
+        &self,
+        key: &RecordKey,
+        revision: u64,
+        sequence: u64,
+    ) -> Result<Option<ErasedRecord>, StoreError> {
+        let there = self.record(key).await?;
+        let Some(deleted) = self.delete_record(key, revision, sequence).await? else {
+            return Ok(None);
+        };
+        let rests = |source: &v1::Source| source.item == key.item && source.revision <= revision;
+        let tenant = &key.tenant;
+        let (profiles, _) = self.forget_versions(tenant, &key.user, rests).await?;
+        let mut removed = self.erase_traces_of_record(key, revision, sequence).await?;
+        let recompare = deleted.recompare;
+        let (versions, reprofile) = self.forget_profiles_on(tenant, &recompare).await?;
+        removed.profiles_of_others = versions;
+        Ok(Some(ErasedRecord {
+            records: u64::from(there.is_some_and(|there| there.revision <= revision)),
+            profiles,
+            removed,
+            recompare,
+            reprofile,
+        }))
+    }
+
+    /// Removes everything of a tenant, in the way of [`Store::erase_user`].
+    ///
+    /// What stays is one point with the sequence and the time; for each item and each opt-out a hash
+    /// with its revision, since those carry no time and a replay of them would bring them back.
+    ///
+    /// # Errors
+    /// From Qdrant or NATS; call it again.
+    pub async fn erase_tenant(
+        &self,
+        tenant: &str,
+        erasure: Erasure,
+    ) -> Result<ErasedTenant, StoreError> {
+        check_keys(tenant, None, None)?;
+        self.put_erasure(tenant, None, erasure).await?;
+        let cause = cause("erase-tenant", tenant_erasure_id(tenant), erasure);
+        let all = of_tenant(tenant, [erased_by(erasure)]);
+        let (records, users) = self.erase_records(tenant, all, &cause).await?;
+        let items = self.erase_items(tenant, erasure.sequence).await?;
+        self.fold_erasures(tenant, erasure.sequence).await?;
+        let profiles = self.erase_profiles_of_tenant(tenant, &users).await?;
+        self.forget_all_active(tenant).await?;
+        let removed = self
+            .erase_traces_of_tenant(tenant, erasure.sequence)
+            .await?;
+        Ok(ErasedTenant {
+            records,
+            items,
+            profiles,
+            removed,
+            recompare: self.cleared_by(tenant, &cause).await?,
+        })
+    }
+
+    /// Removes the records that match, and others' differences that rest on them. Gives how many had
+    /// a text, and whose they were.
     async fn erase_records(
         &self,
         tenant: &str,
-        user: &str,
-        sequence: u64,
+        erased: Filter,
         cause: &str,
-    ) -> Result<u64, StoreError> {
-        let mut records = 0;
+    ) -> Result<(u64, BTreeSet<String>), StoreError> {
+        let (mut records, mut users) = (0, BTreeSet::new());
         for _ in pages() {
-            let points = self.erasable(tenant, user, sequence).await?;
+            let part = Part::Fields(&[field::DELETED, field::USER]);
+            let (points, _) = self
+                .db()
+                .page(RECORDS, tenant, erased.clone(), part, (None, PAGE))
+                .await?;
             if points.is_empty() {
-                return Ok(records);
+                return Ok((records, users));
             }
             for point in &points {
                 records += u64::from(!point.bool(field::DELETED)?);
+                users.extend(point.opt_str(field::USER)?.map(str::to_owned));
             }
             let ids: Vec<Uuid> = points.iter().map(|point| point.id).collect();
-            let these = || of_tenant(tenant, [has_ids(&ids), SEQUENCE.is_at_most(sequence)]);
+            let these = || {
+                let mut these = erased.clone();
+                these.must.push(has_ids(&ids));
+                these
+            };
             // Unusable first, then what rests on them, and gone last: interrupted anywhere, the next
             // call still finds the ids.
             let unusable = Fields::default().with(field::OPTED_OUT, true);
@@ -80,125 +168,54 @@ impl Store {
         Err(endless("erase records"))
     }
 
-    async fn erase_messages(
+    /// Items that did not come after `sequence` become hashes with a revision. Gives how many.
+    pub(crate) async fn erase_items(&self, tenant: &str, sequence: u64) -> Result<u64, StoreError> {
+        let mut erased = of_tenant(tenant, []);
+        erased.must_not.push(SEQUENCE.is_above(sequence));
+        erased
+            .must_not
+            .push(Condition::matches(field::DELETED, true));
+        let items = self.db().count(ITEMS, erased.clone()).await?;
+        let nothing = Fields::default().with(field::DELETED, true).without(&[
+            field::ITEM,
+            field::TITLE,
+            field::DESCRIPTION,
+            field::WRITE,
+        ]);
+        self.db().set_payload(ITEMS, erased, nothing).await?;
+        Ok(items)
+    }
+
+    /// `users`: whose profile may be under way though none is stored yet.
+    async fn erase_profiles_of_tenant(
         &self,
         tenant: &str,
-        user: &str,
-        sequence: u64,
+        users: &BTreeSet<String>,
     ) -> Result<u64, StoreError> {
-        let of_user = format!("{}.{}", encode(tenant), encode(user));
-        // Up to the erasing message, which is still being worked on.
-        let mut removed = self
-            .purge(
-                stream::UPDATES,
-                subject::update(tenant, user),
-                Some(sequence),
-            )
-            .await?;
-        let extracts = subject::EXTRACT_ALL.replace('>', &format!("{of_user}.>"));
-        removed += self.purge(stream::EXTRACT, extracts, None).await?;
-        for work in [
-            subject::profile_schedule(tenant, user),
-            subject::profile(tenant, user),
-        ] {
-            removed += self.purge(stream::PROFILE, work, None).await?;
-        }
-        removed += self.erase_dead(tenant, &of_user).await?;
-        Ok(removed)
-    }
-
-    async fn purge(
-        &self,
-        name: &'static str,
-        subject: String,
-        before: Option<u64>,
-    ) -> Result<u64, StoreError> {
-        let stream = self.stream(name).await?;
-        let purge = stream.purge().filter(subject);
-        let answer = match before {
-            Some(sequence) => purge.sequence(sequence).await,
-            None => purge.await,
-        };
-        let answer = answer.map_err(|error| match error.kind() {
-            PurgeErrorKind::JetStream(cause)
-                if cause.error_code() == async_nats::jetstream::ErrorCode::STREAM_NOT_FOUND =>
-            {
-                StoreError::NotProvisioned {
-                    what: format!("stream {name}"),
-                }
-            }
-            _ => StoreError::Unavailable {
-                operation: "purge",
-                cause: error.to_string(),
-            },
-        })?;
-        Ok(answer.purged)
-    }
-
-    /// Dead letters stand under stage and tenant, so the user's are told by their original subject.
-    async fn erase_dead(&self, tenant: &str, of_user: &str) -> Result<u64, StoreError> {
-        let stream = self.stream(stream::DEAD).await?;
-        let dead = subject::DEAD_ALL.replace('>', &format!("*.{}", encode(tenant)));
         let mut removed = 0;
-        let mut next = 1;
-        for _ in 0..DEAD_MAX {
-            let found = stream.direct_get_next_for_subject(&dead, Some(next)).await;
-            let message = match found {
-                Ok(message) => message,
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(removed),
-                Err(error) => {
-                    return Err(StoreError::Unavailable {
-                        operation: "read dead letters",
-                        cause: error.to_string(),
-                    });
-                }
-            };
-            let original = message.headers.get(header::DEAD_SUBJECT);
-            if original.is_some_and(|subject| names_user(subject.as_str(), of_user)) {
-                let deleted = stream.delete_message(message.sequence).await;
-                deleted.map_err(|error| StoreError::Unavailable {
-                    operation: "delete dead letter",
-                    cause: error.to_string(),
-                })?;
-                removed += 1;
-            }
-            next = message.sequence + 1;
+        for user in users {
+            let key = user_key(tenant, user);
+            removed += self.remove_versions(&key, None).await?.unwrap_or(0);
         }
-        Err(endless("dead letters"))
+        let mut done: HashSet<String> = users.iter().map(|u| user_key(tenant, u)).collect();
+        let mut from = 1;
+        let of_tenant = encode(tenant);
+        for _ in 0..KEYS_MAX {
+            let Some((key, next)) = self.profiles().next_key(&of_tenant, from).await? else {
+                return Ok(removed);
+            };
+            from = next;
+            if done.insert(key.clone()) {
+                removed += self.remove_versions(&key, None).await?.unwrap_or(0);
+            }
+        }
+        Err(endless("tenant's profiles"))
     }
 }
 
-/// Whether `foil.v1.<kind>.<t>.<u>[.<i>]` is about the user `<t>.<u>`.
-fn names_user(subject: &str, of_user: &str) -> bool {
-    let kinds = [
-        subject::UPDATE_ALL,
-        subject::EXTRACT_ALL,
-        subject::PROFILE_ALL,
-        subject::PROFILE_SCHEDULE_ALL,
-    ];
-    kinds.iter().any(|all| {
-        let rest = subject.strip_prefix(all.trim_end_matches('>'));
-        let rest = rest.and_then(|rest| rest.strip_prefix(of_user));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
-}
+/// Most messages in the bucket of profiles.
+const KEYS_MAX: usize = 100_000_000;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_subject_names_its_user_and_no_other() {
-        let of_mara = format!("{}.{}", encode("acme"), encode("mara"));
-        assert!(names_user(&subject::update("acme", "mara"), &of_mara));
-        assert!(names_user(&subject::extract("acme", "mara", "k"), &of_mara));
-        assert!(names_user(&subject::profile("acme", "mara"), &of_mara));
-        assert!(names_user(
-            &subject::profile_schedule("acme", "mara"),
-            &of_mara
-        ));
-        assert!(!names_user(&subject::update("acme", "mara2"), &of_mara));
-        assert!(!names_user(&subject::update("other", "mara"), &of_mara));
-        assert!(!names_user(&subject::select("acme", "mara"), &of_mara));
-    }
+fn cause(kind: &str, id: Uuid, erasure: Erasure) -> String {
+    format!("{kind}:{id}:{}", erasure.sequence)
 }

@@ -8,6 +8,8 @@ use foil_proto::{token, v1};
 use foil_runtime::{DeadLetter, Emit};
 use v1::event::Kind;
 
+use crate::model::{Erased, ErasedRecord, ErasedTenant, Erasure, RecordKey};
+
 /// A new version of a user's profile is stored.
 pub fn profile_updated(tenant: &str, user: &str, updated: v1::ProfileUpdated) -> Emit {
     let kind = Kind::ProfileUpdated(updated);
@@ -23,15 +25,44 @@ pub fn difference_stored(tenant: &str, user: &str, item: &str, revision: u64) ->
     emit(event::DIFFERENCE_STORED, tenant, user, kind)
 }
 
-/// Everything of a user up to `sequence` of FOIL_UPDATES is erased.
-pub fn user_erased(tenant: &str, user: &str, sequence: u64, erased: &crate::Erased) -> Emit {
+/// Everything of a user up to the erasing message is erased.
+pub fn user_erased(tenant: &str, user: &str, erasure: Erasure, erased: &Erased) -> Emit {
     let kind = Kind::UserErased(v1::UserErased {
-        sequence,
+        sequence: erasure.sequence,
         records: erased.records,
         profiles: erased.profiles,
         differences_of_others: erased.differences_of_others,
+        erased_at_ms: erasure.at_ms,
+        removed: Some(erased.removed),
     });
     emit(event::USER_ERASED, tenant, user, kind)
+}
+
+/// A record is erased up to `revision`. `sequence`: of the deleting message in FOIL_UPDATES.
+pub fn record_erased(key: &RecordKey, revision: u64, sequence: u64, erased: &ErasedRecord) -> Emit {
+    let kind = Kind::RecordErased(v1::RecordErased {
+        sequence,
+        item: key.item.clone(),
+        revision,
+        records: erased.records,
+        profiles: erased.profiles,
+        differences_of_others: erased.recompare.len() as u64,
+        removed: Some(erased.removed),
+    });
+    emit(event::RECORD_ERASED, &key.tenant, &key.user, kind)
+}
+
+/// Everything of a tenant up to the erasing message is erased.
+pub fn tenant_erased(tenant: &str, erasure: Erasure, erased: &ErasedTenant) -> Emit {
+    let kind = Kind::TenantErased(v1::TenantErased {
+        sequence: erasure.sequence,
+        erased_at_ms: erasure.at_ms,
+        records: erased.records,
+        items: erased.items,
+        profiles: erased.profiles,
+        removed: Some(erased.removed),
+    });
+    emit(event::TENANT_ERASED, tenant, "", kind)
 }
 
 /// A stage gave an input up, and its copy is stored as `sequence` of FOIL_DEAD; for

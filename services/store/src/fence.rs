@@ -43,6 +43,14 @@ fn below(field: &str, half: u32) -> Condition {
     Condition::range(field, range)
 }
 
+fn above(field: &str, half: u32) -> Condition {
+    let range = Range {
+        gt: Some(f64::from(half)),
+        ..Range::default()
+    };
+    Condition::range(field, range)
+}
+
 fn equal(field: &str, half: u32) -> Condition {
     Condition::matches(field, i64::from(half))
 }
@@ -66,6 +74,15 @@ impl Fence {
         Filter::should([
             below(self.high, high(number)),
             Filter::must([equal(self.high, high(number)), below(self.low, low(number))]).into(),
+        ])
+        .into()
+    }
+
+    /// What is stored is higher than `number`.
+    pub(crate) fn is_above(&self, number: u64) -> Condition {
+        Filter::should([
+            above(self.high, high(number)),
+            Filter::must([equal(self.high, high(number)), above(self.low, low(number))]).into(),
         ])
         .into()
     }

@@ -50,6 +50,11 @@ pub(crate) fn erasure_id(tenant: &str, user: &str) -> Uuid {
     point_id(&["erasure", tenant, user])
 }
 
+/// The same of a whole tenant.
+pub(crate) fn tenant_erasure_id(tenant: &str) -> Uuid {
+    point_id(&["tenant-erasure", tenant])
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -81,9 +86,10 @@ mod tests {
             item_id("a", "bc"),
             opt_out_id("a", "bc"),
             erasure_id("a", "bc"),
+            tenant_erasure_id("a"),
         ])
         .collect();
-        assert_eq!(ids.len(), 7);
+        assert_eq!(ids.len(), 8);
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::check_input::{check_item, check_keys};
 use crate::db::Part;
-use crate::fence::REVISION;
+use crate::fence::{REVISION, SEQUENCE};
 use crate::ids::item_id;
 use crate::model::{Item, Written};
 use crate::point::{Fields, Point, field};
@@ -15,13 +15,23 @@ use crate::store::NO_VECTOR;
 use crate::{Store, StoreError};
 
 impl Store {
-    /// Stores an item unless a newer revision stands there. Of two different items under one
-    /// revision the first to arrive stays.
+    /// Stores an item unless a newer revision, or an erasure of the tenant, stands there. Of two
+    /// different items under one revision the first to arrive stays.
+    ///
+    /// `sequence`: of the update in FOIL_UPDATES.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] names the field; others come from Qdrant.
-    pub async fn put_item(&self, tenant: &str, item: &Item) -> Result<Written, StoreError> {
+    pub async fn put_item(
+        &self,
+        tenant: &str,
+        item: &Item,
+        sequence: u64,
+    ) -> Result<Written, StoreError> {
         check_item(tenant, item)?;
+        if self.tenant_erased(tenant).await? >= sequence {
+            return Ok(Written::Stale);
+        }
         let id = item_id(tenant, &item.id);
         let write = Uuid::new_v4().to_string();
         let mut fields = Fields::default()
@@ -31,6 +41,7 @@ impl Store {
             .with(field::DESCRIPTION, item.description.as_str())
             .with(field::WRITE, write.as_str());
         REVISION.write(&mut fields, item.revision);
+        SEQUENCE.write(&mut fields, sequence);
         let replaces = REVISION.is_below(item.revision);
         self.db()
             .upsert(ITEMS, tenant, id, NO_VECTOR.to_vec(), fields, replaces)
@@ -43,13 +54,40 @@ impl Store {
             });
         };
         if point.opt_str(field::WRITE)? == Some(&write) {
+            // An erasure between the look at the tenant and the write did not see this item.
+            let erased = self.tenant_erased(tenant).await?;
+            if erased >= sequence {
+                self.erase_items(tenant, erased).await?;
+                return Ok(Written::Stale);
+            }
             return Ok(Written::Stored);
         }
-        Ok(if to_item(&point)? == *item {
+        Ok(if to_item(&point)?.as_ref() == Some(item) {
             Written::Same
         } else {
             Written::Stale
         })
+    }
+
+    /// Whether an item's update must neither be stored nor stay in the log: the tenant was erased
+    /// after it.
+    ///
+    /// # Errors
+    /// From Qdrant, or [`StoreError::Corrupt`].
+    pub async fn is_item_erased(
+        &self,
+        tenant: &str,
+        item: &str,
+        sequence: u64,
+    ) -> Result<bool, StoreError> {
+        check_keys(tenant, None, Some(item))?;
+        if self.tenant_erased(tenant).await? >= sequence {
+            return Ok(true);
+        }
+        let id = item_id(tenant, item);
+        let point = self.db().get_one(ITEMS, tenant, id, Part::Payload).await?;
+        let deleted = point.map(|point| point.opt_bool(field::DELETED));
+        Ok(deleted.transpose()?.flatten() == Some(true))
     }
 
     /// One item.
@@ -77,18 +115,23 @@ impl Store {
         let points = self.db().get(ITEMS, tenant, &ids, Part::Payload).await?;
         let mut found = HashMap::with_capacity(points.len());
         for point in points {
-            let item = to_item(&point)?;
-            found.insert(item.id.clone(), item);
+            if let Some(item) = to_item(&point)? {
+                found.insert(item.id.clone(), item);
+            }
         }
         Ok(found)
     }
 }
 
-fn to_item(point: &Point) -> Result<Item, StoreError> {
-    Ok(Item {
+/// None where the tenant was erased.
+fn to_item(point: &Point) -> Result<Option<Item>, StoreError> {
+    if point.opt_bool(field::DELETED)? == Some(true) {
+        return Ok(None);
+    }
+    Ok(Some(Item {
         id: point.str(field::ITEM)?.to_owned(),
         title: point.str(field::TITLE)?.to_owned(),
         description: point.str(field::DESCRIPTION)?.to_owned(),
         revision: REVISION.read(point)?,
-    })
+    }))
 }

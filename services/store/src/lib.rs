@@ -13,15 +13,17 @@
 //! | calls | rights to publish |
 //! |---|---|
 //! | `profile`, `profile_slot`, `profile_history` | `DIRECT.GET.KV_FOIL_PROFILES.>` |
-//! | `put_profile`, `delete_profile` | the same and `$KV.FOIL_PROFILES.>` |
+//! | `put_profile`, `delete_profile` | the same, `STREAM.MSG.GET.` and `STREAM.MSG.DELETE.KV_FOIL_PROFILES`, and `$KV.FOIL_PROFILES.>` |
 //! | `are_active` | `DIRECT.GET.KV_FOIL_ACTIVE.>` |
 //! | `touch_active` | the same and `$KV.FOIL_ACTIVE.>` |
-//! | `erase_user` | all of these; `STREAM.PURGE.` of FOIL_UPDATES, FOIL_EXTRACT and FOIL_PROFILE; `DIRECT.GET.FOIL_DEAD` and `STREAM.MSG.DELETE.FOIL_DEAD` |
+//! | `erase_user`, `erase_record`, `erase_tenant`, `forget_profiles_on` | all of these; `STREAM.MSG.GET.` and `STREAM.MSG.DELETE.` of FOIL_UPDATES, FOIL_DEAD, FOIL_GENERATE and KV_FOIL_PROFILES; `STREAM.MSG.GET.KV_FOIL_ACTIVE`; `STREAM.PURGE.` of FOIL_SELECT, FOIL_EXTRACT, FOIL_PROFILE and FOIL_EVENTS |
+//! | `forget_update` | `STREAM.MSG.GET.` and `STREAM.MSG.DELETE.FOIL_UPDATES` |
 //! | [`provision`] | `STREAM.` and `CONSUMER.` `INFO`, `CREATE` and `UPDATE` of all |
 
 mod active;
 mod bucket;
 mod check_input;
+mod compaction;
 mod config;
 mod db;
 mod differences;
@@ -35,15 +37,20 @@ mod model;
 mod point;
 mod profiles;
 pub mod provision;
+mod qdrant;
+mod record_writes;
 mod records;
+mod room;
 mod store;
+mod traces;
 mod users;
 
+pub use compaction::Compaction;
 pub use config::StoreConfig;
 pub use error::{OrStage, StoreError};
 pub use model::{
-    Deleted, Due, Erased, Item, OptedOut, ProfileSlot, Record, RecordKey, RecordWrite,
-    StoredProfile, UserState, Written,
+    Deleted, Due, Erased, ErasedRecord, ErasedTenant, Erasure, Item, OptedOut, ProfileSlot, Record,
+    RecordKey, RecordWrite, StoredProfile, UserState, Written,
 };
 pub use provision::{Change, Limits, ProvisionConfig, ProvisionReport, provision};
 pub use store::Store;

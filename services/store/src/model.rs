@@ -109,6 +109,15 @@ pub struct Item {
     pub revision: u64,
 }
 
+/// The message that erases: where and when it was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erasure {
+    /// In FOIL_UPDATES.
+    pub sequence: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+}
+
 /// What is known of a user beside their records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UserState {
@@ -116,8 +125,28 @@ pub struct UserState {
     pub opted_out: bool,
     /// Revision of that choice; 0 when none was made.
     pub opt_out_revision: u64,
-    /// Sequence in FOIL_UPDATES of the latest erasure; updates up to it bring nothing back. 0: none.
+    /// Sequence in FOIL_UPDATES of the latest erasure of the user or of the whole tenant; updates up
+    /// to it bring nothing back. 0: none.
     pub erased_sequence: u64,
+    /// When the latest erasure was stored there, milliseconds since 1970: what the user wrote then or
+    /// before is refused, whenever it arrives. 0: none.
+    pub erased_at_ms: i64,
+}
+
+impl UserState {
+    pub(crate) fn erase(&mut self, erasure: Erasure) {
+        self.erased_sequence = self.erased_sequence.max(erasure.sequence);
+        self.erased_at_ms = self.erased_at_ms.max(erasure.at_ms);
+    }
+
+    /// Whether an erasure stands against an update. `occurred_at_ms`: when the user wrote what it
+    /// brings, 0 where it does not say: then nothing tells it from what was erased. None: it brings
+    /// no text.
+    pub fn refuses(&self, sequence: u64, occurred_at_ms: Option<i64>) -> bool {
+        self.erased_sequence > 0
+            && (sequence <= self.erased_sequence
+                || occurred_at_ms.is_some_and(|at| at <= self.erased_at_ms))
+    }
 }
 
 /// What follows from an opt-out.
@@ -128,7 +157,7 @@ pub struct OptedOut {
     pub recompare: Vec<RecordKey>,
 }
 
-/// What an erasure removed.
+/// What erasing a user removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Erased {
     /// Records, tombstones not counted.
@@ -137,9 +166,39 @@ pub struct Erased {
     pub profiles: u64,
     /// Other users' differences that had used a record of this user.
     pub differences_of_others: u64,
-    /// Messages with the user's text or keys in the work queues, the log and the dead letters.
-    pub messages: u64,
+    pub removed: v1::Removed,
     /// See [`Deleted::recompare`].
+    pub recompare: Vec<RecordKey>,
+    /// Other users whose newest profile rested on one of those differences and went: it is to be made
+    /// anew. A repeated call names them again until it is.
+    pub reprofile: Vec<String>,
+}
+
+/// What erasing a record removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ErasedRecord {
+    /// 1, or 0 where none was stored, or a repeated call found it deleted.
+    pub records: u64,
+    /// Profile versions that rested on it.
+    pub profiles: u64,
+    pub removed: v1::Removed,
+    /// See [`Deleted::recompare`].
+    pub recompare: Vec<RecordKey>,
+    /// Other users whose newest profile rested on one of those differences and went: it is to be made
+    /// anew. A repeated call names them again until it is.
+    pub reprofile: Vec<String>,
+}
+
+/// What erasing a tenant removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ErasedTenant {
+    /// Records, tombstones not counted.
+    pub records: u64,
+    pub items: u64,
+    /// Profile versions.
+    pub profiles: u64,
+    pub removed: v1::Removed,
+    /// Records that came after the erasure and had been compared with one that it removed.
     pub recompare: Vec<RecordKey>,
 }
 
@@ -157,6 +216,9 @@ pub struct StoredProfile {
 pub struct ProfileSlot {
     /// The newest version; none before the first and after a removal.
     pub current: Option<v1::Profile>,
+    /// The number of the newest version that ever was; it counts on where versions were removed
+    /// because a record under them was deleted. 0: the next one is the first.
+    pub version: u64,
     /// What [`crate::Store::put_profile`] and [`crate::Store::delete_profile`] expect; 0 where nothing was ever written.
     pub kv_revision: u64,
 }

@@ -36,6 +36,8 @@ pub(crate) mod field {
     /// Why the difference was dropped, until the record is compared anew.
     pub const CLEARED_BY: &str = "cleared_by";
     pub const DESCRIPTION: &str = "description";
+    /// On an erasure: when it was stored in FOIL_UPDATES.
+    pub const ERASED_AT: &str = "erased_at_ms";
 }
 
 /// A payload being written.

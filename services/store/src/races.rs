@@ -7,12 +7,14 @@ use crate::check_input::check_difference;
 use crate::fence::REVISION;
 use crate::model::{Record, RecordWrite};
 use crate::point::{Fields, Point, field};
-use crate::support::{Rig, TENANT, difference, item_of, record, users_of};
+use crate::support::{Rig, TENANT, at, difference, item_of, record, users_of};
 use crate::{RecordKey, Store};
 
 /// The middle of `put_record`, by a writer who saw neither opt-out nor erasure.
 async fn write_unaware(store: &Store, write: &RecordWrite) -> Option<Point> {
     let fields = Fields::default()
+        .with(field::USER, write.key.user.as_str())
+        .with(field::ITEM, write.key.item.as_str())
         .with(field::TEXT, write.text.as_str())
         .with(field::TITLE, write.title.as_str())
         .with(field::OCCURRED_AT, write.occurred_at_ms)
@@ -28,6 +30,10 @@ async fn write_unaware(store: &Store, write: &RecordWrite) -> Option<Point> {
     point.await.unwrap()
 }
 
+fn place(write: &RecordWrite) -> (u64, Option<i64>) {
+    (write.sequence, Some(write.occurred_at_ms))
+}
+
 #[tokio::test]
 async fn an_opt_out_before_the_write_reaches_the_record() {
     let rig = Rig::start().await;
@@ -41,7 +47,7 @@ async fn an_opt_out_before_the_write_reaches_the_record() {
     assert!(!flagged().await, "the race that this is about");
     assert!(
         !rig.store
-            .settle_user(&write.key, write.sequence, &point)
+            .settle_user(&write.key, place(&write), &point)
             .await
             .unwrap()
     );
@@ -53,7 +59,7 @@ async fn an_erasure_before_the_write_removes_the_record() {
     let rig = Rig::start().await;
     let write = record("ben", "kettle", 1);
     rig.store
-        .erase_user(TENANT, "ben", write.sequence + 1)
+        .erase_user(TENANT, "ben", at(write.sequence + 1))
         .await
         .unwrap();
     let point = write_unaware(&rig.store, &write).await.unwrap();
@@ -63,7 +69,7 @@ async fn an_erasure_before_the_write_removes_the_record() {
     );
     assert!(
         rig.store
-            .settle_user(&write.key, write.sequence, &point)
+            .settle_user(&write.key, place(&write), &point)
             .await
             .unwrap()
     );
@@ -75,7 +81,7 @@ async fn a_writer_who_died_after_the_write_leaves_nothing_once_it_comes_again() 
     let rig = Rig::start().await;
     let write = record("ben", "kettle", 1);
     rig.store
-        .erase_user(TENANT, "ben", write.sequence + 1)
+        .erase_user(TENANT, "ben", at(write.sequence + 1))
         .await
         .unwrap();
     write_unaware(&rig.store, &write).await.unwrap();
@@ -138,7 +144,7 @@ async fn an_announced_difference_cannot_outlive_its_representative() {
 
     let pan = item_of(store, "pan", &["mara", "dan"]).await;
     let (stored, recompare) = commit_after(&rig, &pan, async |_| {
-        let erased = store.erase_user(TENANT, "dan", 20).await;
+        let erased = store.erase_user(TENANT, "dan", at(20)).await;
         erased.unwrap().recompare
     })
     .await;

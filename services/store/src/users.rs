@@ -1,7 +1,8 @@
 //! Users: who opted out of serving as a peer, and who was erased.
 //!
 //! A choice and an erasure are two points, each under its own fence, so that neither overwrites the
-//! other. The erasure's point names no user: its id is a hash, which is enough to find it by.
+//! other; a whole tenant's erasure is a third. None of them names a user: their ids are hashes, which
+//! is enough to find them by, and what stays of an erased user is no more than that.
 
 use std::collections::HashMap;
 
@@ -9,11 +10,11 @@ use foil_proto::names::collection::{RECORDS, USERS};
 use uuid::Uuid;
 
 use crate::check_input::check_keys;
-use crate::db::{PAGE, Part, endless, is, of_tenant, pages};
+use crate::db::{PAGE, Part, endless, has_ids, of_tenant, pages};
 use crate::fence::{REVISION, SEQUENCE};
-use crate::ids::{erasure_id, opt_out_id};
-use crate::model::{OptedOut, UserState, Written};
-use crate::point::{Fields, field};
+use crate::ids::{erasure_id, opt_out_id, tenant_erasure_id};
+use crate::model::{Erasure, OptedOut, UserState, Written};
+use crate::point::{Fields, Point, field};
 use crate::records::of_user;
 use crate::store::NO_VECTOR;
 use crate::{Store, StoreError};
@@ -40,6 +41,7 @@ impl Store {
         tenant: &str,
         users: &[&str],
     ) -> Result<HashMap<String, UserState>, StoreError> {
+        check_keys(tenant, None, None)?;
         let mut owners = HashMap::with_capacity(2 * users.len());
         let mut states = HashMap::with_capacity(users.len());
         for user in users {
@@ -48,19 +50,25 @@ impl Store {
             owners.insert(erasure_id(tenant, user), *user);
             states.insert((*user).to_owned(), UserState::default());
         }
-        let ids: Vec<Uuid> = owners.keys().copied().collect();
+        let of_tenant = tenant_erasure_id(tenant);
+        let ids: Vec<Uuid> = owners.keys().copied().chain([of_tenant]).collect();
         for point in self.db().get(USERS, tenant, &ids, Part::Payload).await? {
+            if point.id == of_tenant {
+                let erasure = erasure(&point)?;
+                states.values_mut().for_each(|state| state.erase(erasure));
+                continue;
+            }
             let owner = owners.get(&point.id);
             let state = owner.and_then(|user| states.get_mut(*user));
             let Some(state) = state else {
-                return Err(point.corrupt(field::USER, "was not asked for"));
+                return Err(point.corrupt("id", "was not asked for"));
             };
             match point.opt_bool(field::OPTED_OUT)? {
                 Some(opted_out) => {
                     state.opted_out = opted_out;
                     state.opt_out_revision = REVISION.read(&point)?;
                 }
-                None => state.erased_sequence = SEQUENCE.read(&point)?,
+                None => state.erase(erasure(&point)?),
             }
         }
         Ok(states)
@@ -84,7 +92,6 @@ impl Store {
         let write = Uuid::new_v4().to_string();
         let mut fields = Fields::default()
             .with(field::TENANT, tenant)
-            .with(field::USER, user)
             .with(field::OPTED_OUT, opted_out)
             .with(field::WRITE, write.as_str());
         REVISION.write(&mut fields, revision);
@@ -159,36 +166,49 @@ impl Store {
         Err(endless("user's records"))
     }
 
-    /// Remembers that everything of the user up to `sequence` is erased.
+    /// Remembers that everything of a user, or of the tenant where none is named, is erased.
     pub(crate) async fn put_erasure(
         &self,
         tenant: &str,
-        user: &str,
-        sequence: u64,
+        user: Option<&str>,
+        erasure: Erasure,
     ) -> Result<(), StoreError> {
-        let id = erasure_id(tenant, user);
-        let mut fields = Fields::default().with(field::TENANT, tenant);
-        SEQUENCE.write(&mut fields, sequence);
-        let replaces = SEQUENCE.is_below(sequence);
+        let id = match user {
+            Some(user) => erasure_id(tenant, user),
+            None => tenant_erasure_id(tenant),
+        };
+        let mut fields = Fields::default()
+            .with(field::TENANT, tenant)
+            .with(field::ERASED_AT, erasure.at_ms);
+        SEQUENCE.write(&mut fields, erasure.sequence);
+        let replaces = SEQUENCE.is_below(erasure.sequence);
         self.db()
             .upsert(USERS, tenant, id, NO_VECTOR.to_vec(), fields, replaces)
             .await
     }
 
-    /// Up to a page of the user's points up to `sequence`, tombstones among them.
-    pub(crate) async fn erasable(
+    /// Sequence of the tenant's latest erasure; 0: none.
+    pub(crate) async fn tenant_erased(&self, tenant: &str) -> Result<u64, StoreError> {
+        let id = tenant_erasure_id(tenant);
+        let point = self.db().get_one(USERS, tenant, id, Part::Payload).await?;
+        point.map_or(Ok(0), |point| SEQUENCE.read(&point))
+    }
+
+    /// Removes what the tenant's erasure stands for from now on: the erasures of its users up to it.
+    pub(crate) async fn fold_erasures(
         &self,
         tenant: &str,
-        user: &str,
         sequence: u64,
-    ) -> Result<Vec<crate::point::Point>, StoreError> {
-        let user = is(field::USER, user);
-        let filter = of_tenant(tenant, [user, SEQUENCE.is_at_most(sequence)]);
-        let part = Part::Fields(&[field::DELETED]);
-        let (points, _) = self
-            .db()
-            .page(RECORDS, tenant, filter, part, (None, PAGE))
-            .await?;
-        Ok(points)
+    ) -> Result<(), StoreError> {
+        let mut these = of_tenant(tenant, [SEQUENCE.is_at_most(sequence)]);
+        these.must_not.push(has_ids(&[tenant_erasure_id(tenant)]));
+        self.db().delete(USERS, these).await
     }
+}
+
+fn erasure(point: &Point) -> Result<Erasure, StoreError> {
+    Ok(Erasure {
+        sequence: SEQUENCE.read(point)?,
+        at_ms: point.opt_int(field::ERASED_AT)?.unwrap_or(0),
+    })
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tonic::Status;
 use wire::payload_index_params::IndexParams;
 
+use crate::compact::Upkeep;
 use crate::error::invalid;
 use crate::limits;
 
@@ -138,7 +139,25 @@ pub(crate) fn field_schema(
 }
 
 /// What `Collections.Get` answers.
-pub(crate) fn collection_info(spec: Option<VectorSpec>, info: ShardInfo) -> wire::CollectionInfo {
+///
+/// Yellow means to Qdrant that its optimisers have work: here, that bytes of what was removed are on
+/// disk. Who waits for one removal while others go on finds in the metadata how many there were since
+/// the collection was opened, and how many of them are gone.
+pub(crate) fn collection_info(
+    spec: Option<VectorSpec>,
+    info: ShardInfo,
+    upkeep: &Upkeep,
+) -> wire::CollectionInfo {
+    let status = match upkeep.is_dirty() {
+        true => wire::CollectionStatus::Yellow,
+        false => wire::CollectionStatus::Green,
+    };
+    let (removals, compacted) = upkeep.counts();
+    let count = |count: u64| wire::Value::from(i64::try_from(count).unwrap_or(i64::MAX));
+    let metadata = [
+        ("foil_edge_removals".to_owned(), count(removals)),
+        ("foil_edge_compacted".to_owned(), count(compacted)),
+    ];
     let params = wire::CollectionParams {
         shard_number: 1,
         vectors_config: Some(vectors_config(spec)),
@@ -148,7 +167,7 @@ pub(crate) fn collection_info(spec: Option<VectorSpec>, info: ShardInfo) -> wire
     };
     let schema = info.payload_schema.into_iter();
     wire::CollectionInfo {
-        status: wire::CollectionStatus::Green.into(),
+        status: status.into(),
         optimizer_status: Some(wire::OptimizerStatus {
             ok: true,
             ..Default::default()
@@ -156,6 +175,7 @@ pub(crate) fn collection_info(spec: Option<VectorSpec>, info: ShardInfo) -> wire
         segments_count: info.segments_count as u64,
         config: Some(wire::CollectionConfig {
             params: Some(params),
+            metadata: metadata.into(),
             ..Default::default()
         }),
         payload_schema: schema

@@ -83,7 +83,9 @@ fn merge(found: &Info, wanted: &Config) -> Result<Config, String> {
     if found.deny_delete && !wanted.deny_delete {
         // The server never takes this back.
         let made = "an earlier version made it: remove it, profiles are made anew";
-        return Err(format!("it denies deletes, so nothing in it can be erased; {made}"));
+        return Err(format!(
+            "it denies deletes, so nothing in it can be erased; {made}"
+        ));
     }
     let mut merged = found.clone();
     merged.subjects.clone_from(&wanted.subjects);

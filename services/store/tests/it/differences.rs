@@ -2,7 +2,7 @@
 
 use foil_store::{Due, RecordKey, StoreError, Written};
 
-use crate::support::{Rig, TENANT, difference, item_of, record, users_of};
+use crate::support::{Rig, TENANT, at, difference, item_of, record, users_of};
 
 #[tokio::test]
 async fn a_difference_is_stored_on_its_record() {
@@ -87,7 +87,7 @@ async fn an_unusable_representative_makes_it_stale() {
     let lamp = item_of(&rig.store, "lamp", &["eve", "mara"]).await;
     rig.store.delete_record(&cleo.key, 1, 8).await.unwrap();
     rig.store.put_opt_out(TENANT, "dan", true, 1).await.unwrap();
-    rig.store.erase_user(TENANT, "ben", 9).await.unwrap();
+    rig.store.erase_user(TENANT, "ben", at(9)).await.unwrap();
     for (gone, why) in [
         (ben, "erased"),
         (cleo, "deleted"),

@@ -1,9 +1,10 @@
 //! Erasing a user: what goes, what stays, and that it stays so.
 
 use foil_proto::names::{header, stream, subject};
+use foil_proto::v1;
 use foil_store::{RecordKey, Store, Written};
 
-use crate::support::{Rig, TENANT, difference, item_of, profile, record, users_of};
+use crate::support::{Rig, TENANT, at, difference, item_of, profile, record, users_of};
 
 async fn records_of(store: &Store, user: &str) -> usize {
     store.user_records(TENANT, user, 999).await.unwrap().len()
@@ -40,7 +41,7 @@ async fn everything_of_the_user_goes_and_nothing_else() {
     store.touch_active(TENANT, "ben").await.unwrap();
     store.touch_active(TENANT, "mara").await.unwrap();
 
-    let erased = store.erase_user(TENANT, "ben", 20).await.unwrap();
+    let erased = store.erase_user(TENANT, "ben", at(20)).await.unwrap();
     assert_eq!((erased.records, erased.profiles), (1, 2));
     assert_eq!(erased.differences_of_others, 1);
     assert_eq!(users_of(&erased.recompare), ["mara"].into());
@@ -66,7 +67,7 @@ async fn everything_of_the_user_goes_and_nothing_else() {
     assert!(mara.difference.is_none());
 
     // Again, as after a crash: nothing more to remove, the same to compare anew.
-    let again = store.erase_user(TENANT, "ben", 20).await.unwrap();
+    let again = store.erase_user(TENANT, "ben", at(20)).await.unwrap();
     assert_eq!((again.records, again.profiles), (0, 0));
     assert_eq!(users_of(&again.recompare), ["mara"].into());
 }
@@ -78,7 +79,7 @@ async fn no_point_names_the_erased_user() {
     item_of(&rig.store, "lamp", &["ben"]).await;
     let key = RecordKey::new(TENANT, "ben", "lamp");
     rig.store.delete_record(&key, 1, 7).await.unwrap();
-    rig.store.erase_user(TENANT, "ben", 20).await.unwrap();
+    rig.store.erase_user(TENANT, "ben", at(20)).await.unwrap();
     for collection in ["foil_records", "foil_users", "foil_items"] {
         let call = qdrant_client::qdrant::ScrollPointsBuilder::new(collection).with_payload(true);
         let answer = rig.qdrant().scroll(call).await.unwrap();
@@ -98,27 +99,114 @@ async fn a_replay_brings_nothing_back() {
     let mut write = record("ben", "kettle", 5);
     write.sequence = 19;
     store.put_record(&write).await.unwrap();
-    store.erase_user(TENANT, "ben", 20).await.unwrap();
+    store.erase_user(TENANT, "ben", at(20)).await.unwrap();
     write.revision = u64::MAX; // no revision helps
     assert_eq!(store.put_record(&write).await.unwrap(), Written::Stale);
     assert_eq!(records_of(store, "ben").await, 0);
     assert_eq!(store.delete_record(&write.key, 9, 18).await.unwrap(), None);
     // An older erasure, replayed, does not take back the newer one.
-    store.erase_user(TENANT, "ben", 3).await.unwrap();
+    store.erase_user(TENANT, "ben", at(3)).await.unwrap();
     let state = store.user_state(TENANT, "ben").await.unwrap();
     assert_eq!(state.erased_sequence, 20);
     // What the user writes afterwards is theirs; and a replay of the erasure leaves it.
     write.sequence = 21;
     assert_eq!(store.put_record(&write).await.unwrap(), Written::Stored);
-    let erased = store.erase_user(TENANT, "ben", 20).await.unwrap();
+    let erased = store.erase_user(TENANT, "ben", at(20)).await.unwrap();
     assert_eq!((erased.records, records_of(store, "ben").await), (0, 1));
+}
+
+#[tokio::test]
+async fn what_was_written_before_the_erasure_is_refused_whenever_it_arrives() {
+    let rig = Rig::start().await;
+    let store = &rig.store;
+    let mut write = record("ben", "kettle", 1);
+    let now = write.occurred_at_ms;
+    // Stored already when the erasure, whose message came before it, is worked on.
+    write.sequence = 25;
+    store.put_record(&write).await.unwrap();
+    let erasure = foil_store::Erasure {
+        sequence: 20,
+        at_ms: now,
+    };
+    let erased = store.erase_user(TENANT, "ben", erasure).await.unwrap();
+    assert_eq!((erased.records, records_of(store, "ben").await), (1, 0));
+    // Published again, long after, as a restore does: with a new place in the log.
+    write.sequence = 1_000;
+    write.revision = u64::MAX;
+    assert_eq!(store.put_record(&write).await.unwrap(), Written::Stale);
+    let place = (write.sequence, write.occurred_at_ms);
+    let refused = store.is_erased(&write.key, write.revision, place).await;
+    assert!(refused.unwrap());
+    // So is one that does not say when it was written.
+    write.occurred_at_ms = 0;
+    assert_eq!(store.put_record(&write).await.unwrap(), Written::Stale);
+    // What the user writes later is a new beginning, and a replay of the erasure leaves it.
+    write.occurred_at_ms = now + 1;
+    assert_eq!(store.put_record(&write).await.unwrap(), Written::Stored);
+    store.erase_user(TENANT, "ben", erasure).await.unwrap();
+    assert_eq!(records_of(store, "ben").await, 1);
+    // A deletion from before leaves no name behind where there is nothing to delete.
+    let lamp = RecordKey::new(TENANT, "ben", "secret-lamp");
+    store.delete_record(&lamp, 5, 1_001).await.unwrap();
+    let call = qdrant_client::qdrant::ScrollPointsBuilder::new("foil_records").with_payload(true);
+    for point in rig.qdrant().scroll(call).await.unwrap().result {
+        assert!(!format!("{:?}", point.payload).contains("secret-lamp"));
+    }
+    let mut late = record("ben", "secret-lamp", 5);
+    (late.sequence, late.occurred_at_ms) = (1_002, now + 2);
+    assert_eq!(store.put_record(&late).await.unwrap(), Written::Stale);
+}
+
+#[tokio::test]
+async fn profiles_of_others_go_where_they_rest_on_a_difference_that_went() {
+    let rig = Rig::start().await;
+    let store = &rig.store;
+    let records = item_of(store, "kettle", &["mara", "ben", "cleo"]).await;
+    let [mara, ben, cleo] = &records[..] else {
+        panic!()
+    };
+    for target in [mara, cleo] {
+        let rests_on = if target.key.user == "mara" { ben } else { mara };
+        let found = difference(target, &[rests_on]);
+        store.put_difference(&target.key, 1, &found).await.unwrap();
+    }
+    for user in ["mara", "cleo"] {
+        let mut resting = profile(user, 1);
+        resting.provenance.as_mut().unwrap().sources = vec![v1::Source {
+            item: "kettle".to_owned(),
+            revision: 1,
+            compared: true,
+            difference_at_ms: 1,
+        }];
+        store.put_profile(&resting, 0).await.unwrap();
+    }
+    let started_before = store.profile_slot(TENANT, "mara").await.unwrap();
+    let erased = store.erase_user(TENANT, "ben", at(20)).await.unwrap();
+    assert_eq!(erased.removed.profiles_of_others, 1);
+    assert_eq!(erased.reprofile, ["mara"]);
+    assert!(store.profile(TENANT, "mara").await.unwrap().is_none());
+    assert!(store.profile(TENANT, "cleo").await.unwrap().is_some());
+    // Whoever wrote from the state before is refused, and counting goes on.
+    let second = profile("mara", 2);
+    let late = store.put_profile(&second, started_before.kv_revision);
+    assert_eq!(late.await.unwrap(), Written::Stale);
+    let slot = store.profile_slot(TENANT, "mara").await.unwrap();
+    assert_eq!((slot.version, slot.current.is_none()), (1, true));
+    // Again, as after a crash: it is still to be made.
+    let again = store.erase_user(TENANT, "ben", at(20)).await.unwrap();
+    assert_eq!(again.reprofile, ["mara"]);
+    let slot = store.profile_slot(TENANT, "mara").await.unwrap();
+    let next = store.put_profile(&second, slot.kv_revision).await;
+    assert_eq!(next.unwrap(), Written::Stored);
+    let again = store.erase_user(TENANT, "ben", at(20)).await.unwrap();
+    assert_eq!((again.reprofile.len(), again.profiles), (0, 0));
 }
 
 #[tokio::test]
 async fn the_opt_out_outlives_the_erasure() {
     let rig = Rig::start().await;
     rig.store.put_opt_out(TENANT, "ben", true, 1).await.unwrap();
-    rig.store.erase_user(TENANT, "ben", 20).await.unwrap();
+    rig.store.erase_user(TENANT, "ben", at(20)).await.unwrap();
     let mut write = record("ben", "kettle", 1);
     write.sequence = 21;
     rig.store.put_record(&write).await.unwrap();
@@ -140,7 +228,7 @@ async fn a_profiler_that_started_before_cannot_finish_after() {
     store.put_profile(&profile("ben", 1), 0).await.unwrap();
     for (user, version) in [("ben", 2), ("cleo", 1)] {
         let slot = store.profile_slot(TENANT, user).await.unwrap();
-        store.erase_user(TENANT, user, 20).await.unwrap();
+        store.erase_user(TENANT, user, at(20)).await.unwrap();
         let late = store
             .put_profile(&profile(user, version), slot.kv_revision)
             .await;
@@ -172,7 +260,7 @@ async fn writers_at_the_same_time_leave_nothing_behind() {
             let user = user.clone();
             async move {
                 tokio::time::sleep(std::time::Duration::from_millis(2 * round)).await;
-                store.erase_user(TENANT, &user, 30).await.unwrap();
+                store.erase_user(TENANT, &user, at(30)).await.unwrap();
             }
         });
         for task in tasks {
@@ -193,7 +281,7 @@ async fn more_than_a_page_of_records_goes() {
         let write = record("ben", &format!("item{n}"), 1);
         rig.store.put_record(&write).await.unwrap();
     }
-    let erased = rig.store.erase_user(TENANT, "ben", 20).await.unwrap();
+    let erased = rig.store.erase_user(TENANT, "ben", at(20)).await.unwrap();
     assert_eq!(
         (erased.records, records_of(&rig.store, "ben").await),
         (300, 0)
@@ -223,9 +311,11 @@ async fn queued_and_logged_messages_go() {
         publish(dead, Some(subject::update(TENANT, user))).await;
     }
     publish(subject::update(TENANT, "ben"), None).await; // written after the erasure
-    let erased = rig.store.erase_user(TENANT, "ben", last).await.unwrap();
+    let erased = rig.store.erase_user(TENANT, "ben", at(last)).await.unwrap();
     // Of the log one update before the erasing message, one extract, one profile, two dead letters.
-    assert_eq!(erased.messages, 5);
+    let removed = erased.removed;
+    assert_eq!((removed.log, removed.queued), (1, 2));
+    assert_eq!((removed.dead_letters, removed.events), (2, 0));
 
     let left = async |name: &str| {
         let mut stream = js.get_stream(name).await.unwrap();

@@ -17,7 +17,10 @@ fn item(id: &str, revision: u64) -> Item {
 async fn the_newest_revision_stays() {
     let rig = Rig::start().await;
     let put = async |revision| {
-        let written = rig.store.put_item(TENANT, &item("kettle", revision)).await;
+        let written = rig
+            .store
+            .put_item(TENANT, &item("kettle", revision), 1)
+            .await;
         written.unwrap()
     };
     assert_eq!(put(u64::MAX - 1).await, Written::Stored);
@@ -29,7 +32,7 @@ async fn the_newest_revision_stays() {
 
     let mut other = item("kettle", u64::MAX);
     other.title = "another".to_owned();
-    let written = rig.store.put_item(TENANT, &other).await.unwrap();
+    let written = rig.store.put_item(TENANT, &other, 1).await.unwrap();
     assert_eq!(written, Written::Stale);
 }
 
@@ -37,7 +40,7 @@ async fn the_newest_revision_stays() {
 async fn items_come_in_one_call() {
     let rig = Rig::start().await;
     for id in ["kettle", "lamp"] {
-        rig.store.put_item(TENANT, &item(id, 1)).await.unwrap();
+        rig.store.put_item(TENANT, &item(id, 1), 1).await.unwrap();
     }
     let found = rig
         .store
@@ -54,7 +57,7 @@ async fn an_oversized_item_is_refused() {
     let rig = Rig::start().await;
     let mut large = item("kettle", 1);
     large.description = "x".repeat(16 * 1024 + 1);
-    let refused = rig.store.put_item(TENANT, &large).await;
+    let refused = rig.store.put_item(TENANT, &large, 1).await;
     assert!(matches!(
         refused,
         Err(StoreError::Invalid {

@@ -5,7 +5,11 @@
 mod active;
 mod differences;
 mod erase;
+mod erase_bytes;
+mod erase_record;
+mod erase_tenant;
 mod items;
+mod limits;
 mod order;
 mod outage;
 mod profiles;

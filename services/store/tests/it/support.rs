@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use foil_edge::{Edge, EdgeConfig};
 use foil_proto::v1;
 use foil_runtime::testing::NatsServer;
-use foil_store::{ProvisionConfig, Record, RecordKey, RecordWrite, Store, StoreConfig, provision};
+use foil_store::{
+    Erasure, ProvisionConfig, Record, RecordKey, RecordWrite, Store, StoreConfig, provision,
+};
 use qdrant_client::Qdrant;
 use tempfile::TempDir;
 
@@ -33,7 +35,9 @@ impl Rig {
     pub async fn bare() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let edge = start_edge(&directory, 0).await;
-        let nats = NatsServer::start(None);
+        let nats = directory.path().join("nats");
+        std::fs::create_dir(&nats).expect("a directory");
+        let nats = NatsServer::start(Some(&nats));
         let config = StoreConfig {
             qdrant_url: format!("http://{}", edge.address()),
             dimension: DIMENSION,
@@ -66,6 +70,32 @@ impl Rig {
             .expect("a client")
     }
 
+    /// Waits until Qdrant has rewritten its files without what was removed.
+    pub async fn compacted(&self) {
+        let since = self.store.compactions().await.expect("an answer");
+        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let now = self.store.compactions().await.expect("an answer");
+            if since
+                .iter()
+                .zip(&now)
+                .all(|(since, now)| now.reaches(since))
+            {
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < end,
+                "never compacted: {now:?}"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Files of either server that hold the word.
+    pub fn files_with(&self, word: &str) -> Vec<std::path::PathBuf> {
+        foil_runtime::testing::files_with(self.directory.path(), word)
+    }
+
     pub async fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(self.nats.client().await)
     }
@@ -91,6 +121,14 @@ pub fn record(user: &str, item: &str, revision: u64) -> RecordWrite {
         updated_at_ms: 1_700_000_000_500,
         sequence: 7,
         vector: vec![3.0, 0.0, 4.0, 0.0],
+    }
+}
+
+/// An erasing message older than every record's own time: its place alone decides.
+pub fn at(sequence: u64) -> Erasure {
+    Erasure {
+        sequence,
+        at_ms: 1_650_000_000_000,
     }
 }
 

@@ -7,7 +7,7 @@ use foil_store::{Due, Item, RecordKey, StoreError};
 use prost::Message;
 use qdrant_client::qdrant::{PointStruct, UpsertPointsBuilder, Value};
 
-use crate::support::{Rig, TENANT, difference, item_of, profile, record};
+use crate::support::{Rig, TENANT, at, difference, item_of, profile, record};
 
 const OTHER: &str = "other";
 
@@ -37,7 +37,7 @@ async fn the_same_ids_in_two_tenants_are_two_of_everything() {
             description: String::new(),
             revision: 1,
         };
-        store.put_item(tenant, &item).await.unwrap();
+        store.put_item(tenant, &item, 1).await.unwrap();
     }
     assert_eq!(
         store.item(OTHER, "kettle").await.unwrap().unwrap().title,
@@ -53,7 +53,7 @@ async fn the_same_ids_in_two_tenants_are_two_of_everything() {
     assert!(store.are_active(OTHER, &["mara"]).await.unwrap().is_empty());
     assert!(store.profile(OTHER, "mara").await.unwrap().is_none());
 
-    let erased = store.erase_user(OTHER, "mara", 99).await.unwrap();
+    let erased = store.erase_user(OTHER, "mara", at(99)).await.unwrap();
     assert_eq!((erased.records, erased.profiles), (1, 0));
     assert!(store.record(&mine.key).await.unwrap().is_some());
     assert!(store.profile(TENANT, "mara").await.unwrap().is_some());
@@ -192,7 +192,7 @@ async fn an_id_with_white_space_is_an_id_and_no_search_for_words() {
             "{id:?}"
         );
     }
-    let erased = store.erase_user(tenant, "tea pot", 99).await.unwrap();
+    let erased = store.erase_user(tenant, "tea pot", at(99)).await.unwrap();
     assert_eq!(erased.records, 4);
     for (user, left) in [("tea", 4), ("tea pot", 0), ("tea pot\nlid", 4)] {
         let count = store.count_user_records(tenant, user).await.unwrap();

@@ -2,7 +2,7 @@
 
 use foil_store::{RecordKey, UserState, Written};
 
-use crate::support::{Rig, TENANT, difference, item_of, record, users_of};
+use crate::support::{Rig, TENANT, at, difference, item_of, record, users_of};
 
 #[tokio::test]
 async fn a_choice_reaches_old_and_new_records() {
@@ -30,6 +30,7 @@ async fn a_choice_reaches_old_and_new_records() {
         opted_out: true,
         opt_out_revision: 5,
         erased_sequence: 0,
+        erased_at_ms: 0,
     };
     assert_eq!(state, expected);
 
@@ -81,7 +82,7 @@ async fn opting_out_drops_the_differences_that_used_one() {
 async fn many_states_come_in_one_call() {
     let rig = Rig::start().await;
     rig.store.put_opt_out(TENANT, "ben", true, 1).await.unwrap();
-    rig.store.erase_user(TENANT, "cleo", 9).await.unwrap();
+    rig.store.erase_user(TENANT, "cleo", at(9)).await.unwrap();
     let states = rig
         .store
         .user_states(TENANT, &["ben", "cleo", "dan"])

@@ -1,0 +1,82 @@
+use foil_proto::v1::{self, event::Kind};
+use foil_store::Compaction;
+
+use super::receipt::Receipt;
+
+fn event(user: &str, kind: Kind) -> v1::Event {
+    v1::Event {
+        tenant: "shop-7".to_owned(),
+        user: user.to_owned(),
+        at_ms: 1_773_512_495_000,
+        kind: Some(kind),
+    }
+}
+
+fn look(collection: &'static str, counted: bool) -> Compaction {
+    Compaction {
+        collection,
+        green: true,
+        counted: counted.then_some((1, 1)),
+    }
+}
+
+fn erased() -> Kind {
+    Kind::UserErased(v1::UserErased {
+        sequence: 1_234,
+        records: 1,
+        profiles: 4,
+        differences_of_others: 11,
+        erased_at_ms: 1_773_512_494_321,
+        removed: Some(v1::Removed {
+            log: 12,
+            queued: 2,
+            dead_letters: 1,
+            events: 21,
+            profiles_of_others: 5,
+        }),
+    })
+}
+
+#[test]
+fn a_receipt_says_what_went_and_what_became_of_the_bytes() {
+    let collections = vec![look("foil_records", true), look("foil_items", false)];
+    let receipt = Receipt::of(&event("ma\nra", erased()), collections, &["foil_records"]).unwrap();
+    let text = receipt.to_string();
+    let wanted = "\
+erased ma\\nra in tenant shop-7
+  receipt    1234, 2026-03-14T18:21:35Z
+  stored     1 record, 4 profile versions
+  of others  11 differences, 5 profile versions
+  messages   12 in the log, 2 queued, 1 dead letter, 21 events
+  files      overwritten in FOIL_UPDATES, FOIL_DEAD, KV_FOIL_PROFILES
+  files      green: foil_items
+  files      not yet gone from foil_records
+";
+    assert_eq!(text, wanted);
+}
+
+#[test]
+fn a_tenants_receipt_names_no_user() {
+    let kind = Kind::TenantErased(v1::TenantErased {
+        sequence: 7,
+        items: 3,
+        ..v1::TenantErased::default()
+    });
+    let receipt = Receipt::of(&event("", kind), Vec::new(), &[]).unwrap();
+    assert!(
+        receipt
+            .to_string()
+            .starts_with("erased everything of tenant shop-7\n")
+    );
+    let json = serde_json::to_value(&receipt).unwrap();
+    assert_eq!(
+        (json["user"].as_str(), json["items"].as_u64()),
+        (None, Some(3))
+    );
+}
+
+#[test]
+fn another_event_is_no_receipt() {
+    let kind = Kind::Dead(v1::DeadLettered::default());
+    assert!(Receipt::of(&event("mara", kind), Vec::new(), &[]).is_err());
+}
