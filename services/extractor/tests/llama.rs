@@ -37,7 +37,7 @@ async fn fill(rig: &Rig) -> Vec<String> {
         description: text(&item["description"]),
         revision: 1,
     };
-    rig.store.put_item(TENANT, &stored).await.unwrap();
+    rig.store.put_item(TENANT, &stored, 1).await.unwrap();
     let mut users = Vec::new();
     for file in ["users-1.ndjson", "users-2.ndjson", "users-3.ndjson"] {
         for record in lines(file).iter().filter(|record| record["item"] == ITEM) {

@@ -76,6 +76,14 @@ pub enum Verb {
     /// Looks after dead letters
     #[command(subcommand)]
     Dead(DeadVerb),
+    /// Removes everything of a user, one of their records, or a whole tenant, for good
+    ///
+    /// Waits until nothing returns it any more and its bytes are gone from the files, and prints a
+    /// receipt without text.
+    #[command(
+        after_help = "Examples:\n  foil erase mara\n  foil erase mara --record kettle --json\n  foil erase --tenant shop-7 --all-of-tenant shop-7"
+    )]
+    Erase(EraseArgs),
     /// Measures what Foil costs: counts and ratios, each of one run
     ///
     /// Starts the servers it needs in a temporary directory, and needs no network. Figures of one
@@ -88,6 +96,14 @@ pub enum Verb {
     /// Shows streams, lag and stages
     #[command(after_help = "Example:\n  foil status --json")]
     Status,
+    /// Makes the keys of NATS users, one for each role, and the server's configuration with their rights
+    ///
+    /// Keys that are there are kept: to replace one, delete its file and run this again. Then reload
+    /// the server.
+    #[command(
+        after_help = "Example:\n  foil nats-auth /etc/nats --for-tenant acme --for-tenant globex"
+    )]
+    NatsAuth(NatsAuthArgs),
     /// What `foil up` starts its nats-server through
     #[command(hide = true)]
     NatsServer(NatsServerArgs),
@@ -114,6 +130,16 @@ pub struct NatsServerArgs {
     pub program: PathBuf,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct NatsAuthArgs {
+    /// Where the keys and foil-auth.conf are; made if missing
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Also a producer and a caller who reach this tenant only; may be repeated
+    #[arg(long = "for-tenant", value_name = "TENANT")]
+    pub for_tenants: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -215,6 +241,25 @@ pub struct RequestArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct EraseArgs {
+    /// Id of the user
+    #[arg(required_unless_present = "all_of_tenant")]
+    pub user: Option<String>,
+    /// Only their record on this item
+    #[arg(long, value_name = "ID", requires = "user")]
+    pub record: Option<String>,
+    /// This revision of the record and older ones [default: the one that is stored]
+    #[arg(long, value_name = "NUMBER", requires = "record")]
+    pub revision: Option<u64>,
+    /// Everything of the tenant given by --tenant; repeat its name
+    #[arg(long, value_name = "TENANT", conflicts_with = "user")]
+    pub all_of_tenant: Option<String>,
+    /// Longest wait
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
 pub struct BenchArgs {
     /// What to measure; everything by default
     #[arg(value_name = "NAME", value_parser = figures::names())]
@@ -259,6 +304,9 @@ pub struct DeadFilter {
     /// Only this old or older
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub older_than: Option<Duration>,
+    /// Only younger than this
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub newer_than: Option<Duration>,
     /// At most this many
     #[arg(long, default_value_t = 1000)]
     pub limit: usize,

@@ -72,6 +72,9 @@ pub struct StubConfig {
     pub model: String,
     /// The answer where no schema is asked for; ends before a stop word and after `max_tokens`.
     pub text: String,
+    /// Words of the prompt that begin so are repeated in every statement, as a model may quote what it
+    /// read.
+    pub quotes: Option<String>,
     /// Prompt and `max_tokens` together beyond this are refused with status 400.
     pub context_tokens: u32,
     /// Length of an embedding.
@@ -86,6 +89,7 @@ impl Default for StubConfig {
             latency: Duration::ZERO,
             model: "stub".into(),
             text: "A short answer of a stub, made of eleven plain words.".into(),
+            quotes: None,
             context_tokens: 8192,
             dimensions: 384,
             usage: UsageStyle::LastChunk,

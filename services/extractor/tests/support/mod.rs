@@ -109,7 +109,7 @@ impl Rig {
             description: "A kettle of steel that holds two litres.".to_owned(),
             revision: 1,
         };
-        self.store.put_item(TENANT, &item).await.expect("stored");
+        self.store.put_item(TENANT, &item, 1).await.expect("stored");
         let mara = self
             .put("mara", ITEM, "Boils in four minutes. Handle hot.")
             .await;

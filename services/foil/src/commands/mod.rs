@@ -2,7 +2,9 @@
 
 mod dead;
 mod differences;
+mod erase;
 pub mod ingest;
+mod nats_auth;
 mod profile;
 mod request;
 pub mod status;
@@ -43,8 +45,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Context(args) => request::context(&Session::open(&global).await?, &args).await,
         Verb::Generate(args) => request::generate(&Session::open(&global).await?, &args).await,
         Verb::Dead(verb) => dead::run(&Session::open(&global).await?, &verb).await,
+        Verb::Erase(args) => erase::run(&Session::open(&global).await?, &args).await,
         Verb::Bench(args) => bench::run(&global, &args).await,
         Verb::Status => status::run(&Session::open(&global).await?).await,
+        Verb::NatsAuth(args) => nats_auth::run(global.json, &args),
         Verb::NatsServer(args) => match nats_child::become_server(&args)? {},
     }
 }

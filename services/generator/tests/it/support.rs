@@ -182,7 +182,7 @@ pub async fn put_history(store: &Store) {
             description: description.into(),
             revision: 1,
         };
-        store.put_item(TENANT, &item).await.unwrap();
+        store.put_item(TENANT, &item, 1).await.unwrap();
     }
     put_record(store, USER, "lamp", "Lights. Too bright at night.").await;
     put_record(store, USER, "kettle", "It boils. It stops. Good.").await;

@@ -1,10 +1,12 @@
 //! What a request is answered with: the text, its tokens, and the order of the bytes of a stream.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::schema::MANNER;
 use super::{Mode, StubConfig, UsageStyle};
 
 /// One thing the body of an answer does.
@@ -50,6 +52,16 @@ pub(super) fn prompt_tokens(request: &Value) -> usize {
         .sum()
 }
 
+/// The words of the prompt that [`StubConfig::quotes`] asks for, each once; none where there are none.
+fn quoted(config: &StubConfig, request: &Value) -> Option<String> {
+    let prefix = config.quotes.as_deref()?;
+    let messages = request["messages"].to_string();
+    let words = messages.split(|c: char| !c.is_alphanumeric());
+    let words: BTreeSet<&str> = words.filter(|word| word.starts_with(prefix)).collect();
+    let words: Vec<&str> = words.into_iter().collect();
+    (!words.is_empty()).then(|| words.join(" and "))
+}
+
 /// A whole answer.
 pub(super) struct Answer {
     pub(super) tokens: Vec<String>,
@@ -62,7 +74,13 @@ impl Answer {
     pub(super) fn new(config: &StubConfig, request: &Value) -> Self {
         let schema = request.pointer("/response_format/json_schema/schema");
         let text = match schema {
-            Some(schema) => super::schema::instance(schema).to_string(),
+            Some(schema) => {
+                let text = super::schema::instance(schema).to_string();
+                match quoted(config, request) {
+                    Some(words) => text.replace(MANNER, &format!("of {words}")),
+                    None => text,
+                }
+            }
             None => stopped(&config.text, &request["stop"]),
         };
         let mut tokens = tokens(&text);

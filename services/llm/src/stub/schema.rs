@@ -3,12 +3,16 @@
 use serde_json::{Map, Value, json};
 
 const TEXT: &str = "a stub text";
+/// What every pattern that Foil asks for allows: that of a statement.
+const SENTENCE: &str = "The author writes as a stub does.";
+/// The part of that sentence in whose place a quotation stands.
+pub(super) const MANNER: &str = "as a stub does";
 /// A schema that refers to itself ends here.
 const MAX_DEPTH: usize = 32;
 
 /// The smallest plain instance of `schema`: required properties, `minItems` items, the first of
-/// `enum` or `anyOf`, the middle of a number's range, a short text within the length limits.
-/// `pattern` and `format` are not obeyed.
+/// `enum` or `anyOf`, the middle of a number's range, a short text within the length limits, one
+/// sentence about an author where there is a `pattern`. `format` is not obeyed.
 pub(super) fn instance(schema: &Value) -> Value {
     build(schema, schema, 0)
 }
@@ -73,6 +77,9 @@ fn object(schema: &Value, root: &Value, depth: usize) -> Value {
 }
 
 fn string(schema: &Value) -> String {
+    if schema.get("pattern").is_some() {
+        return SENTENCE.to_owned();
+    }
     let min = uint(schema, "minLength").unwrap_or(0);
     let max = uint(schema, "maxLength").unwrap_or(usize::MAX).max(min);
     let mut text = TEXT.to_owned();

@@ -122,6 +122,7 @@ fn update(update: v1::Update) -> Fields {
             .text("title", item.title)
             .text("description", item.description),
         Some(Change::UserErase(erase)) => keys("user_erase", tenant).with("user", erase.user),
+        Some(Change::TenantErase(_)) => keys("tenant_erase", tenant),
         Some(Change::PeerOptOut(choice)) => keys("peer_opt_out", tenant)
             .with("user", choice.user)
             .with("opted_out", choice.opted_out)
