@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use foil_proto::names::{stage, stream};
 use foil_tests::fleet::{Fleet, Tuning};
 
-use crate::support::{TENANT, publish_all, records, stop};
+use crate::support::{TENANT, all_embedded, messages, publish_all, records, stop};
 
 const UPDATES: usize = 600;
 const DONE: Duration = Duration::from_secs(120);
@@ -19,11 +19,11 @@ async fn with_the_profiler_stopped_publishing_and_embedding_go_on() {
     let started = Instant::now();
     publish_all(&look, 0..UPDATES).await;
     println!("{UPDATES} updates published in {:.1?}", started.elapsed());
-    look.all_embedded(DONE).await;
+    all_embedded(&look, DONE).await;
     println!("and embedded after {:.1?}", started.elapsed());
     assert_eq!(records(&look, UPDATES).await, UPDATES as u64);
     look.until("all are compared", DONE, async || {
-        look.messages(stream::SELECT).await + look.messages(stream::EXTRACT).await == 0
+        messages(&look, stream::SELECT).await + messages(&look, stream::EXTRACT).await == 0
     })
     .await;
     println!("and compared after {:.1?}", started.elapsed());
@@ -36,7 +36,7 @@ async fn with_the_profiler_stopped_publishing_and_embedding_go_on() {
     );
     // One for each of 200 users, once their schedules have fired, however often they were asked for.
     look.until("one waits for each user", DONE, async || {
-        look.messages(stream::PROFILE).await == 200
+        messages(&look, stream::PROFILE).await == 200
     })
     .await;
 
@@ -47,7 +47,7 @@ async fn with_the_profiler_stopped_publishing_and_embedding_go_on() {
         .await
         .start();
     look.until("all profiles are written", DONE, async || {
-        look.messages(stream::PROFILE).await == 0
+        messages(&look, stream::PROFILE).await == 0
     })
     .await;
     for user in 0..200 {
@@ -55,5 +55,5 @@ async fn with_the_profiler_stopped_publishing_and_embedding_go_on() {
         let profile = look.store.profile(TENANT, &user).await.unwrap();
         assert!(profile.is_some(), "{user}");
     }
-    assert_eq!(look.messages(stream::DEAD).await, 0);
+    assert_eq!(messages(&look, stream::DEAD).await, 0);
 }

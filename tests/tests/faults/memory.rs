@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use foil_proto::names::{stage, stream};
 use foil_tests::fleet::{Fleet, STAGES, Tuning};
 
-use crate::support::{publish_all, records, stop};
+use crate::support::{messages, publish_all, records, stop, updates_done};
 
 /// Names another number of updates, such as 100000.
 const VARIABLE: &str = "FOIL_TEST_QUEUED_UPDATES";
@@ -77,7 +77,7 @@ async fn a_long_queue_takes_no_memory() {
     show("idle", idle);
     let started = Instant::now();
     publish_all(&look, 0..count).await;
-    assert_eq!(look.messages(stream::UPDATES).await, count as u64);
+    assert_eq!(messages(&look, stream::UPDATES).await, count as u64);
     println!("{count} updates queued in {:.1?}", started.elapsed());
     show("all queued", all(&fleet, false).await);
 
@@ -90,7 +90,7 @@ async fn a_long_queue_takes_no_memory() {
     let (started, mut highest) = (Instant::now(), 0.0_f64);
     loop {
         let now = all(&fleet, true).await;
-        let (done, published) = look.updates_done().await;
+        let (done, published) = updates_done(&look).await;
         let tenth = published as f64 / 10.0;
         if (done as f64 / tenth).floor() > (highest / tenth).floor() {
             show(&format!("{done} worked off"), now);
@@ -111,7 +111,7 @@ async fn a_long_queue_takes_no_memory() {
     });
     show("highest", peaks);
     assert_eq!(records(&look, count).await, count as u64);
-    assert_eq!(look.messages(stream::DEAD).await, 0);
+    assert_eq!(messages(&look, stream::DEAD).await, 0);
 
     let grown = |which: usize| after[which].peak - idle[which].now;
     assert!(

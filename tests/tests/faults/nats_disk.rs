@@ -11,7 +11,9 @@ use foil_tests::{Look, Place, SmallDisk};
 use prost::Message as _;
 use tokio::process::Command;
 
-use crate::support::{TENANT, publish, publish_all, put_on, records, stop, until_down, update};
+use crate::support::{
+    TENANT, all_embedded, messages, publish, publish_all, put_on, records, stop, until_down, update,
+};
 
 const EMBEDDED: Duration = Duration::from_secs(120);
 const PLENTY: u64 = 2048;
@@ -69,7 +71,7 @@ async fn nothing_acknowledged_is_lost_when_the_disk_is_full() {
     let fleet = Fleet::start(directory.path(), 1, &tuning()).await;
     let look = fleet.look().await;
     publish_all(&look, 0..100).await;
-    look.all_embedded(EMBEDDED).await;
+    all_embedded(&look, EMBEDDED).await;
 
     // So that there is work left to do on a full disk.
     stop(&fleet, stage::EMBEDDER).await;
@@ -88,7 +90,7 @@ async fn nothing_acknowledged_is_lost_when_the_disk_is_full() {
         .await
         .start();
     until_down(&fleet, stage::EMBEDDER, "outputs").await;
-    assert_eq!(look.messages(stream::DEAD).await, 0);
+    assert_eq!(messages(&look, stream::DEAD).await, 0);
 
     // It is of no use to start it again without room, but it does no harm.
     fleet.nats.lock().await.restart();
@@ -102,10 +104,10 @@ async fn nothing_acknowledged_is_lost_when_the_disk_is_full() {
     fleet.all_ready().await;
     are_there(&look, &acknowledged).await;
     publish_all(&look, 60_000..60_010).await;
-    look.all_embedded(EMBEDDED).await;
+    all_embedded(&look, EMBEDDED).await;
     let stored = records(&look, 61_000).await;
     assert!(stored >= 110 + acknowledged.len() as u64, "{stored}");
-    assert_eq!(look.messages(stream::DEAD).await, 0);
+    assert_eq!(messages(&look, stream::DEAD).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,7 +142,7 @@ async fn a_read_only_directory_is_named() {
     nats.restart();
     drop(nats);
     fleet.all_ready().await;
-    look.all_embedded(EMBEDDED).await;
+    all_embedded(&look, EMBEDDED).await;
     assert_eq!(records(&look, 100).await, 100);
 }
 
@@ -163,7 +165,7 @@ async fn foil_up_says_which_disk_is_full_and_goes_on_where_it_was() {
     let up = place.up(&[&setting]).await;
     let look = place.look().await;
     publish_all(&look, 0..10).await;
-    look.all_embedded(EMBEDDED).await;
+    all_embedded(&look, EMBEDDED).await;
     disk.leave(1);
     let (acknowledged, refusal) = publish_until_refused(&look, 10).await;
     println!(

@@ -9,7 +9,7 @@ use foil_tests::fleet::{Fleet, Tuning};
 use foil_tests::{Look, SmallDisk};
 use futures::StreamExt as _;
 
-use crate::support::{TENANT, publish_all, put_on, records, until_down};
+use crate::support::{TENANT, all_embedded, messages, publish_all, put_on, records, until_down};
 
 const EMBEDDED: Duration = Duration::from_secs(60);
 /// Less than the embedded Qdrant leaves free.
@@ -77,7 +77,7 @@ async fn stages_wait_for_room_and_lose_nothing() {
     let fleet = Fleet::start(directory.path(), 1, &tuning()).await;
     let look = fleet.look().await;
     publish_all(&look, 0..100).await;
-    look.all_embedded(EMBEDDED).await;
+    all_embedded(&look, EMBEDDED).await;
 
     disk.leave(TOO_LITTLE);
     let (stored, refused) = write(&look, 0..20).await;
@@ -90,13 +90,13 @@ async fn stages_wait_for_room_and_lose_nothing() {
     tokio::time::sleep(LONG).await;
     until_down(&fleet, stage::EMBEDDER, "store").await;
     assert_eq!(records(&look, 400).await, 100, "reads go on");
-    assert_eq!(look.messages(stream::DEAD).await, 0);
+    assert_eq!(messages(&look, stream::DEAD).await, 0);
 
     disk.leave(PLENTY);
     fleet.all_ready().await;
-    look.all_embedded(EMBEDDED).await;
+    all_embedded(&look, EMBEDDED).await;
     assert_eq!(records(&look, 400).await, 400);
-    assert_eq!(look.messages(stream::DEAD).await, 0);
+    assert_eq!(messages(&look, stream::DEAD).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,11 +114,12 @@ async fn what_was_acknowledged_is_there_after_a_restart_on_a_full_disk() {
         "{}",
         refused.len()
     );
-    // Another program takes what was left.
+    assert_eq!(written(&look).await, acknowledged, "reads go on");
+    // Another program takes what was left. The kernel may now end a process that touches a page of
+    // a mapped file which the disk has no room for, so what is asked here may get no answer.
     disk.leave(0);
     let (stored, _) = write(&look, 2_000..2_020).await;
     assert!(stored.is_empty());
-    assert_eq!(written(&look).await, acknowledged);
 
     let mut edge = fleet.edge.lock().await;
     edge.kill();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foil_proto::names::subject;
+use foil_proto::names::{stage, stream, subject};
 use foil_proto::v1;
 use foil_proto::v1::update::Change;
 use foil_tests::fleet::{Fleet, Signal};
@@ -61,9 +61,51 @@ pub async fn records(look: &Look, count: usize) -> u64 {
     let mut records = 0;
     for item in 0..count.div_ceil(USERS) {
         let item = format!("item-{item}");
-        records += look.store.count_item_records(TENANT, &item).await.unwrap();
+        records += asked(async || look.store.count_item_records(TENANT, &item).await).await;
     }
     records
+}
+
+/// A server on a busy machine may answer late: it is asked again.
+async fn asked<T, E: std::fmt::Display>(ask: impl AsyncFn() -> Result<T, E>) -> T {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Messages in a stream.
+pub async fn messages(look: &Look, name: &str) -> u64 {
+    let stream = asked(async || look.jetstream.get_stream(name).await).await;
+    stream.cached_info().state.messages
+}
+
+/// Updates that the embedder has finished, and those that were published.
+pub async fn updates_done(look: &Look) -> (u64, u64) {
+    let stream = asked(async || look.jetstream.get_stream(stream::UPDATES).await).await;
+    let consumer = asked(async || stream.consumer_info(stage::EMBEDDER).await).await;
+    let published = stream.cached_info().state.last_sequence;
+    (consumer.ack_floor.stream_sequence, published)
+}
+
+/// Waits until the embedder has finished all that was published.
+pub async fn all_embedded(look: &Look, limit: Duration) {
+    let until = Instant::now() + limit;
+    loop {
+        let (done, published) = updates_done(look).await;
+        if done >= published {
+            return;
+        }
+        assert!(
+            Instant::now() < until,
+            "{done} of {published} after {limit:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// The folder `name` of a fleet's directory is on this disk.

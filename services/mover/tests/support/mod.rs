@@ -118,12 +118,12 @@ impl Rig {
         for (key, value) in [
             ("nats.url", self.config.url.as_str()),
             ("nats.user", user),
-            ("nats.password", user),
             ("admin.listen", "127.0.0.1:0"),
             ("mover.worker.publish_timeout", "5s"),
         ] {
             command.arg(format!("--set={key}={value}"));
         }
+        command.env("FOIL_NATS__PASSWORD", user);
         command.kill_on_drop(true).spawn().unwrap()
     }
 

@@ -151,9 +151,14 @@ impl Publisher {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || error.kind() == PublishErrorKind::MaxPayloadExceeded {
                 let place = &sent.place;
-                return Err(
-                    anyhow!(error).context(format!("{place} and later lines may not be stored"))
-                );
+                let hint = match error.kind() {
+                    PublishErrorKind::TimedOut => {
+                        "; a nats-server that cannot write gives no answer: see its log and its disk"
+                    }
+                    _ => "",
+                };
+                let context = format!("{place} and later lines may not be stored{hint}");
+                return Err(anyhow!(error).context(context));
             }
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(PAUSE_MAX);
