@@ -3,7 +3,7 @@
 
 use foil_llm::ask::{budget, messages};
 use foil_llm::prompt::{Part, PromptError, PromptFile, fit, neutralise};
-use foil_llm::{BuildError, ChatRequest, LanguageModel};
+use foil_llm::{BuildError, ChatRequest, LanguageModel, statement};
 use foil_proto::feature::Feature;
 use foil_proto::v1;
 use foil_store::{Item, Record};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Criterion, ExtractorConfig};
 use crate::evidence::Sample;
-use crate::findings::schema;
+use crate::findings::{Sources, schema};
 
 /// Longest title in a prompt, in characters.
 const TITLE_CHARS_MAX: usize = 120;
@@ -57,6 +57,26 @@ impl Comparison<'_> {
         let mut request = ChatRequest::new(messages(system, user), config.max_tokens);
         request.schema = Some(schema(&config.criteria));
         Ok(request)
+    }
+
+    /// What an answer must not take over, and what it may.
+    pub fn sources(&self, config: &ExtractorConfig) -> Sources {
+        let facts = config.criteria.iter();
+        let facts = facts.map(|c| fact(c, self.evidence, config.facts));
+        let own: Vec<String> = facts
+            .map(|fact| format!("{}{fact}.", statement::SUBJECT))
+            .collect();
+        let peers = self.representatives.iter();
+        Sources::new(
+            peers
+                .clone()
+                .flat_map(|r| [r.text.as_str(), r.title.as_str()]),
+            self.item
+                .iter()
+                .flat_map(|i| [i.title.as_str(), i.description.as_str()]),
+            own.iter().map(String::as_str),
+            peers.map(|record| record.key.user.as_str()),
+        )
     }
 
     /// What may be shortened: the description, each representative's text, the target's text.
@@ -142,5 +162,7 @@ fn number(value: f64) -> String {
     format!("{value:.1}")
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,10 @@ use foil_proto::v1;
 use serde_json::{Map, Value, json};
 
 use crate::config::Criterion;
-use crate::leak::quotes;
+use crate::leak::{Letters, follows, quotes};
+
+/// A shorter id may be any word.
+const ID_BYTES_MIN: usize = 4;
 
 /// Why an answer cannot be stored. Holds nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +29,83 @@ pub enum BadAnswer {
     Confidence { criterion: String },
     #[error("{criterion}: statement repeats a peer's text")]
     Quotes { criterion: String },
+    #[error("{criterion}: statement follows a text that says what to write")]
+    Follows { criterion: String },
+    #[error("{criterion}: statement names a peer")]
+    Names { criterion: String },
+    #[error("the statements together repeat a peer's text")]
+    QuotesTogether,
+}
+
+/// What an answer is checked against.
+pub struct Sources {
+    /// Texts and titles of the representatives.
+    peers: Vec<Letters>,
+    /// Title and description of the item.
+    item: Vec<Letters>,
+    /// What Foil itself tells the model about the author.
+    own: Letters,
+    /// Ids of the representatives' users that are no words.
+    ids: Vec<String>,
+}
+
+impl Sources {
+    /// `own`: the sentences that the prompt has for the model to use. `users`: ids of the
+    /// representatives' users.
+    pub fn new<'a>(
+        peers: impl IntoIterator<Item = &'a str>,
+        item: impl IntoIterator<Item = &'a str>,
+        own: impl IntoIterator<Item = &'a str>,
+        users: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let users = users.into_iter().filter(|id| is_telling(id));
+        Self {
+            peers: peers.into_iter().map(Letters::of).collect(),
+            item: item.into_iter().map(Letters::of).collect(),
+            own: Letters::joined(own),
+            ids: users.map(str::to_lowercase).collect(),
+        }
+    }
+
+    fn check(&self, criterion: &str, statement: &str) -> Result<(), BadAnswer> {
+        let criterion = || criterion.to_owned();
+        let said = Letters::of(statement);
+        if quotes(&said, &self.own, &self.peers) {
+            let criterion = criterion();
+            return Err(BadAnswer::Quotes { criterion });
+        }
+        if follows(&said, &self.own, self.peers.iter().chain(&self.item)) {
+            let criterion = criterion();
+            return Err(BadAnswer::Follows { criterion });
+        }
+        let lower = statement.to_lowercase();
+        if self.ids.iter().any(|id| lower.contains(id)) {
+            let criterion = criterion();
+            return Err(BadAnswer::Names { criterion });
+        }
+        Ok(())
+    }
+
+    /// A text that was cut up and put into several statements.
+    fn check_together(&self, findings: &[v1::Finding]) -> Result<(), BadAnswer> {
+        let parts = findings.iter().map(|found| {
+            let statement = found.statement.as_str();
+            statement
+                .strip_prefix(statement::SUBJECT)
+                .unwrap_or(statement)
+        });
+        if quotes(&Letters::joined(parts), &self.own, &self.peers) {
+            return Err(BadAnswer::QuotesTogether);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an id can be told from a word: else a user could, by their name, keep statements from being
+/// stored that happen to hold it.
+fn is_telling(id: &str) -> bool {
+    let sign = |byte: u8| byte.is_ascii_digit() || byte == b'@';
+    id.len() >= ID_BYTES_MIN && id.bytes().any(sign) && !id.contains(char::is_whitespace)
 }
 
 /// The JSON schema of an answer: for each criterion, in order, a statement and a confidence.
@@ -53,14 +133,14 @@ pub fn schema(criteria: &[Criterion]) -> Value {
     })
 }
 
-/// Parses and checks an answer. `peers`: the texts that must not be repeated.
+/// Parses and checks an answer.
 ///
 /// # Errors
 /// [`BadAnswer`] with the first fault.
 pub fn check(
     completion: &Completion,
     criteria: &[Criterion],
-    peers: &[&str],
+    sources: &Sources,
 ) -> Result<Vec<v1::Finding>, BadAnswer> {
     if completion.finish == Finish::Length {
         return Err(BadAnswer::Unfinished);
@@ -71,14 +151,16 @@ pub fn check(
     if answer.len() > criteria.len() {
         return Err(BadAnswer::Malformed);
     }
-    let findings = criteria.iter().map(|c| finding(answer, &c.name, peers));
-    findings.collect()
+    let findings = criteria.iter().map(|c| finding(answer, &c.name, sources));
+    let findings = findings.collect::<Result<Vec<_>, _>>()?;
+    sources.check_together(&findings)?;
+    Ok(findings)
 }
 
 fn finding(
     answer: &Map<String, Value>,
     name: &str,
-    peers: &[&str],
+    sources: &Sources,
 ) -> Result<v1::Finding, BadAnswer> {
     let criterion = name.to_owned();
     let Some(found) = answer.get(name) else {
@@ -95,9 +177,7 @@ fn finding(
     let Some(confidence) = confidence.filter(|value| (0.0..=1.0).contains(value)) else {
         return Err(BadAnswer::Confidence { criterion });
     };
-    if quotes(&statement, peers.iter().copied()) {
-        return Err(BadAnswer::Quotes { criterion });
-    }
+    sources.check(name, &statement)?;
     Ok(v1::Finding {
         criterion,
         statement,
@@ -105,5 +185,9 @@ fn finding(
     })
 }
 
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,13 @@ pub mod findings;
 pub mod leak;
 pub mod stage;
 
+#[cfg(test)]
+#[path = "../../../tests/hostile/corpus.rs"]
+mod corpus;
+#[cfg(test)]
+#[path = "../../../tests/hostile/fuzz.rs"]
+mod random;
+
 use std::sync::Arc;
 
 use foil_llm::{Asker, LanguageModel, ModelHealth};

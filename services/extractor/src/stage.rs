@@ -42,13 +42,18 @@ impl Stage for Extractor {
         if is_compared(&target, &selection.fingerprint) {
             let mark = &selection.fingerprint;
             self.store.clear_due(&key, mark).await.or_stage()?;
-            return Ok(Outcome::Emit(vec![self.profile_token(&key)]));
+            let mut emits = vec![self.profile_token(&key)];
+            // An attempt that stored it may have died before it told of it.
+            if cx.delivered > 1 {
+                emits.push(stored_event(&key, target.revision));
+            }
+            return Ok(Outcome::Emit(emits));
         }
         let representatives = self.representatives(&key, &ids).await?;
         if representatives.is_empty() {
             let mark = &selection.fingerprint;
             self.store.clear_due(&key, mark).await.or_stage()?;
-            return Ok(Outcome::Skip("no_peers"));
+            return Ok(Outcome::Emit(vec![look_again(&key)]));
         }
         let evidence = self.evidence(&target, &representatives).await?;
         let item = self.store.item(&key.tenant, &key.item).await.or_stage()?;
@@ -78,9 +83,9 @@ impl Stage for Extractor {
             .store
             .put_difference(&key, target.revision, &difference);
         if written.await.or_stage()? == Written::Stale {
-            return Ok(Outcome::Skip("stale"));
+            return Ok(Outcome::Emit(vec![look_again(&key)]));
         }
-        let event = events::difference_stored(&key.tenant, &key.user, &key.item, target.revision);
+        let event = stored_event(&key, target.revision);
         Ok(Outcome::Emit(vec![self.profile_token(&key), event]))
     }
 }
@@ -134,13 +139,10 @@ impl Extractor {
         comparison: &Comparison<'_>,
         cx: &Context,
     ) -> Result<Answer<Vec<v1::Finding>>, StageError> {
-        let representatives = comparison.representatives.iter();
-        let peers: Vec<&str> = representatives
-            .flat_map(|r| [r.text.as_str(), r.title.as_str()])
-            .collect();
+        let sources = comparison.sources(&self.config);
         let request =
             |share| comparison.request(&self.prompt, &self.config, &*self.asker.model, share);
-        let check = |answer: &_| findings::check(answer, &self.config.criteria, &peers);
+        let check = |answer: &_| findings::check(answer, &self.config.criteria, &sources);
         self.asker.ask(cx, request, check).await
     }
 
@@ -155,6 +157,21 @@ impl Extractor {
             SystemTime::now() + self.config.profile_debounce,
         )
     }
+}
+
+/// The selection that this token came from is out of date: the record's text changed, or its
+/// representatives went. Who removed them has the records selected anew whose difference went with
+/// them, and this one had none yet; so it is selected again from here.
+fn look_again(key: &RecordKey) -> Emit {
+    let work = v1::SelectWork {
+        tenant: key.tenant.clone(),
+        item: key.item.clone(),
+    };
+    Emit::new(subject::select(&key.tenant, &key.item), &work)
+}
+
+fn stored_event(key: &RecordKey, revision: u64) -> Emit {
+    events::difference_stored(&key.tenant, &key.user, &key.item, revision)
 }
 
 /// Ids of the representatives, and the selection, of a token that is one.

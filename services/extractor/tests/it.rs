@@ -29,6 +29,10 @@ async fn profile_tokens(rig: &Rig) -> usize {
     rig.count(stream::PROFILE, &subject).await
 }
 
+async fn select_tokens(rig: &Rig) -> usize {
+    rig.count(stream::SELECT, &subject::select(TENANT, ITEM)).await
+}
+
 async fn dead(rig: &Rig) -> usize {
     rig.count(stream::DEAD, subject::DEAD_ALL).await
 }
@@ -106,6 +110,7 @@ async fn without_peers_nothing_is_asked_and_the_mark_goes() {
     assert_eq!(rig.record(&mara()).await.due, None);
     assert_eq!(stub.calls(), 0);
     assert_eq!(dead(&rig).await, 0);
+    assert_eq!(select_tokens(&rig).await, 1, "others may have come");
     rig.stop(running).await;
 }
 
@@ -123,6 +128,7 @@ async fn a_representative_that_goes_meanwhile_takes_the_difference_with_it() {
     assert!(rig.record(&mara()).await.difference.is_none());
     assert_eq!(rig.events("difference.stored").await, 0);
     assert_eq!(dead(&rig).await, 0);
+    assert_eq!(select_tokens(&rig).await, 1, "others are there still");
     rig.stop(running).await;
 }
 
@@ -169,7 +175,7 @@ async fn an_answer_that_never_holds_is_dead_lettered_and_never_stored() {
     let rig = Rig::start().await;
     let token = rig.kettle().await;
     // The peer's own words, in one of three statements.
-    let model = Scripted::always(answer(PEER));
+    let model = Scripted::always(answer(&format!("The author says: {PEER}")));
     let running = rig.run(model.clone(), config());
     rig.publish(&token).await;
     eventually("the dead letter", || async { dead(&rig).await == 1 }).await;

@@ -10,8 +10,16 @@ mod config;
 mod nats_child;
 mod ndjson;
 mod render;
+mod roles;
 mod session;
 mod up;
+
+#[cfg(test)]
+#[path = "../../../tests/hostile/corpus.rs"]
+mod corpus;
+#[cfg(test)]
+#[path = "../../../tests/hostile/fuzz.rs"]
+mod random;
 
 use std::process::ExitCode;
 

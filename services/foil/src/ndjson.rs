@@ -319,4 +319,6 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

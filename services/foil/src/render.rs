@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use foil_proto::v1;
 
+use crate::out;
+
 /// Columns of prose.
 const WIDTH: usize = 92;
 /// Columns on either side of a chart's middle.
@@ -52,25 +54,25 @@ pub fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// Prose wrapped and indented; control characters of the text are not passed to the terminal.
+/// Prose wrapped and indented; what steers a terminal is left out.
 pub fn wrapped(text: &str, indent: usize) -> String {
-    let mut out = String::new();
+    let mut lines = String::new();
     let mut column = WIDTH + 1;
     for word in text.split_whitespace() {
-        let word: String = word.chars().filter(|c| !c.is_control()).collect();
+        let word: String = word.chars().filter(|c| !out::steers(*c)).collect();
         let length = word.chars().count();
         if column + 1 + length > WIDTH {
-            if !out.is_empty() {
-                out.push('\n');
+            if !lines.is_empty() {
+                lines.push('\n');
             }
-            let _ = write!(out, "{:indent$}{word}", "");
+            let _ = write!(lines, "{:indent$}{word}", "");
             column = indent + length;
         } else {
-            let _ = write!(out, " {word}");
+            let _ = write!(lines, " {word}");
             column += 1 + length;
         }
     }
-    out
+    lines
 }
 
 /// One line a feature: the value, the mean of all who wrote on the item, the user among them, and a

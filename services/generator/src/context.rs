@@ -264,4 +264,6 @@ fn one_line(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

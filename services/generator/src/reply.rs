@@ -125,6 +125,9 @@ mod tests {
         ] {
             assert!(check_inbox(inbox, "_INBOX").is_err(), "{inbox:?}");
         }
-        assert!(check_inbox(&format!("_INBOX.{}", "a".repeat(300)), "_INBOX").is_err());
+        for (bytes, good) in [(255, true), (256, true), (257, false)] {
+            let inbox = format!("_INBOX.{}", "a".repeat(bytes - "_INBOX.".len()));
+            assert_eq!(check_inbox(&inbox, "_INBOX").is_ok(), good, "{bytes}");
+        }
     }
 }

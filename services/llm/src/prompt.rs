@@ -7,4 +7,4 @@ mod neutral;
 
 pub use file::{PromptError, PromptFile};
 pub use fit::{Fitted, Keep, Part, fit};
-pub use neutral::neutralise;
+pub use neutral::{is_invisible, neutralise, visible};

@@ -207,4 +207,6 @@ pub fn check(completion: &Completion, criteria: &[String]) -> Result<String, Bad
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

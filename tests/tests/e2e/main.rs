@@ -6,6 +6,8 @@ mod bad_files;
 mod bad_updates;
 mod corpus;
 mod crash;
+mod erase;
+mod hostile;
 mod pass;
 mod start;
 mod trace;

@@ -28,14 +28,19 @@ fn with(statement: &str, confidence: Value) -> Completion {
     answer(value.to_string(), Finish::Stop)
 }
 
+fn sources() -> Sources {
+    let own = ["The author uses more punctuation than others."];
+    Sources::new([PEER], ["A kettle"], own, ["nils-77"])
+}
+
 fn fault(completion: &Completion) -> BadAnswer {
-    check(completion, &criteria(), &[PEER]).unwrap_err()
+    check(completion, &criteria(), &sources()).unwrap_err()
 }
 
 #[test]
 fn a_good_answer_gives_the_findings_in_the_configured_order() {
     let completion = with("The author is\n calm and  dry.", json!(0.4));
-    let findings = check(&completion, &criteria(), &[PEER]).unwrap();
+    let findings = check(&completion, &criteria(), &sources()).unwrap();
     let names: Vec<&str> = findings.iter().map(|f| f.criterion.as_str()).collect();
     assert_eq!(names, ["writing", "emotion", "semantics"]);
     assert_eq!(findings[1].statement, "The author is calm and dry.");
@@ -81,9 +86,16 @@ fn an_answer_that_does_not_hold_is_refused() {
             },
         ),
         (
-            "The others say the kettle sang all morning and nobody in the house minded.",
+            "The author says the kettle sang all morning and nobody in the house minded.",
             json!(0.5),
             BadAnswer::Quotes {
+                criterion: criterion(),
+            },
+        ),
+        (
+            "The author is calmer than Nils-77.",
+            json!(0.5),
+            BadAnswer::Names {
                 criterion: criterion(),
             },
         ),
@@ -102,6 +114,28 @@ fn an_answer_that_does_not_hold_is_refused() {
             "{statement:?}"
         );
     }
+}
+
+#[test]
+fn a_text_cut_up_into_several_statements_is_one_quotation() {
+    let finding = |statement: &str| json!({ "statement": statement, "confidence": 0.7 });
+    let value = json!({
+        "writing": finding("The author the kettle sang all morning"),
+        "emotion": finding("The author and nobody in the house"),
+        "semantics": finding("The author minded it at all."),
+    });
+    let completion = answer(value.to_string(), Finish::Stop);
+    assert_eq!(fault(&completion), BadAnswer::QuotesTogether);
+}
+
+#[test]
+fn whoever_wrote_what_foil_says_itself_keeps_no_statement_from_being_stored() {
+    let fact = "The author uses more punctuation than others.";
+    let hostile = Sources::new([fact], [fact], [fact], ["author", "more"]);
+    check(&with(fact, json!(0.5)), &criteria(), &hostile).unwrap();
+    let no_facts = Sources::new([fact], [], [], []);
+    let fault = check(&with(fact, json!(0.5)), &criteria(), &no_facts).unwrap_err();
+    assert!(matches!(fault, BadAnswer::Follows { .. }), "{fault}");
 }
 
 #[test]

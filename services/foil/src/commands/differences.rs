@@ -7,6 +7,7 @@ use foil_proto::v1;
 use foil_store::Record;
 use serde_json::json;
 
+use super::status::table::printable;
 use crate::cli::DifferencesArgs;
 use crate::render;
 use crate::session::Session;
@@ -82,8 +83,9 @@ fn as_json(record: &Record) -> serde_json::Value {
 
 fn print(record: &Record, title: &str) {
     say!(
-        "{} · on {title} · revision {}",
-        record.key.user,
+        "{} · on {} · revision {}",
+        printable(&record.key.user),
+        printable(title),
         render::revision(record.revision)
     );
     let Some(difference) = &record.difference else {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use foil_proto::v1;
 
+use super::status::table::printable;
 use crate::cli::{ProfileArgs, TENANT};
 use crate::render;
 use crate::session::Session;
@@ -71,7 +72,7 @@ fn print(profile: &v1::Profile) {
     let compared = provenance.sources.iter().filter(|s| s.compared).count();
     say!(
         "{} · version {} · {} old · {} of {} records compared · {}",
-        profile.user,
+        printable(&profile.user),
         profile.version,
         render::age(render::now_ms() - provenance.created_at_ms),
         compared,

@@ -55,7 +55,7 @@ pub async fn generate(session: &Session, args: &RequestArgs) -> Result<ExitCode>
         _ if quiet => {}
         Part::Context(context) => note!("{}", headline(context)),
         Part::Delta(delta) => {
-            let shown = delta.chars().filter(|c| *c == '\n' || !c.is_control());
+            let shown = delta.chars().filter(|c| *c == '\n' || !out::steers(*c));
             out::text(&shown.collect::<String>());
         }
         Part::Done(_) | Part::Failure(_) => out::text("\n"),

@@ -68,13 +68,15 @@ pub fn fit(
     let mut sizes = Vec::with_capacity(parts.len());
     let mut parts = parts;
     let mut cut = vec![false; parts.len()];
+    let ellipsis = cost(ELLIPSIS, model)?;
     for (part, cut) in parts.iter_mut().zip(&mut cut) {
         if part.keep == Keep::Shorten && part.text.len() > longest {
             let end = word_end(&part.text, longest);
             part.text.truncate(end);
             *cut = true;
         }
-        sizes.push(cost(&part.text, model)?);
+        let shown = if *cut { ellipsis } else { 0 };
+        sizes.push(cost(&part.text, model)?.saturating_add(shown));
     }
     let sum = |keep: Keep| -> u64 {
         let sizes = parts
@@ -99,7 +101,6 @@ pub fn fit(
             .zip(&sizes)
             .filter_map(|(part, &size)| (part.keep == Keep::Shorten).then_some(size)),
     );
-    let ellipsis = cost(ELLIPSIS, model)?;
     let mut fitted = Fitted {
         texts: Vec::with_capacity(parts.len()),
         tokens: 0,
@@ -108,7 +109,7 @@ pub fn fit(
     for ((part, size), cut) in parts.into_iter().zip(sizes).zip(cut) {
         let (text, size) = if part.keep == Keep::Shorten && (cut || size > cap) {
             fitted.shortened += 1;
-            shorten(&part.text, size, cap, ellipsis, model)?
+            shorten(&part.text, size, cap.min(size), ellipsis, model)?
         } else {
             (part.text, size)
         };

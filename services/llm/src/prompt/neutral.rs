@@ -11,7 +11,8 @@ const MARKS: usize = 4;
 ///   private use. More than four combining marks in a row go too.
 /// - What opens a chat-control token is replaced: `<` before a letter, `/`, `|`, `<` becomes `‹`, so
 ///   that `<|im_end|>`, `</s>`, `<start_of_turn>`, `<<SYS>>` and this program's own `<tags>` are
-///   plain text; `[INST]` and its like get round brackets.
+///   plain text; `[INST]`, `[|user|]` and their like get round brackets. Full-width forms count as
+///   the plain ones, since some tokenizers make those of them.
 /// - At the beginning of a line, `#` headings lose their `#` and role names such as `Assistant:`
 ///   their colon.
 /// - Three or more of `` ` ``, `"`, `-`, `=` or `~` in a row become two: such runs fence text.
@@ -30,8 +31,8 @@ pub fn neutralise(text: &str) -> String {
     out
 }
 
-/// Without invisible characters, with plain line ends.
-fn visible(text: &str) -> String {
+/// Without invisible characters and with few combining marks, with plain line ends.
+pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut marks = 0;
     let mut chars = text.chars().peekable();
@@ -56,7 +57,10 @@ fn visible(text: &str) -> String {
     out
 }
 
-fn is_invisible(char: char) -> bool {
+/// Whether a reader sees nothing of it, or sees other text turned around by it: controls but newline
+/// and tab, zero-width and bidi controls, fillers, variation selectors, tags, private use and what is
+/// no character.
+pub fn is_invisible(char: char) -> bool {
     let code = u32::from(char);
     let noncharacter = code & 0xfffe == 0xfffe;
     noncharacter
@@ -73,7 +77,7 @@ fn is_invisible(char: char) -> bool {
 fn push_line(out: &mut String, line: &str) {
     let line = without_heading(line);
     let (line, role) = match role(line) {
-        Some(end) => (&line[end + 1..], Some(&line[..end])),
+        Some((name, rest)) => (rest, Some(name)),
         None => (line, None),
     };
     if let Some(role) = role {
@@ -91,15 +95,16 @@ fn push_line(out: &mut String, line: &str) {
         let after = &rest[char.len_utf8()..];
         rest = after;
         match char {
-            '<' if opens_tag(after) => out.push('\u{2039}'),
-            '[' => {
-                if let Some(end) = control_word(after) {
+            '<' | '\u{ff1c}' | '\u{fe64}' if opens_tag(after) => out.push('\u{2039}'),
+            '[' | '\u{ff3b}' if after.starts_with(['|', '\u{ff5c}']) => out.push('('),
+            '[' | '\u{ff3b}' => {
+                if let Some((word, left)) = control_word(after) {
                     out.push('(');
-                    out.push_str(&after[..end]);
+                    out.push_str(word);
                     out.push(')');
-                    rest = &after[end + 1..];
+                    rest = left;
                 } else {
-                    out.push('[');
+                    out.push(char);
                 }
             }
             '`' | '"' | '-' | '=' | '~' if run.1 > 2 => {}
@@ -123,39 +128,60 @@ fn without_heading(mut line: &str) -> &str {
     }
 }
 
-/// Where the colon is that makes a line's beginning a speaker's name.
-fn role(line: &str) -> Option<usize> {
-    const ROLES: [&str; 10] = [
+/// The line's beginning where that is a speaker's name, and what follows its colon.
+fn role(line: &str) -> Option<(&str, &str)> {
+    const ROLES: [&str; 13] = [
         "system",
+        "developer",
         "user",
         "assistant",
         "human",
         "ai",
+        "bot",
         "model",
         "tool",
         "instruction",
+        "instructions",
         "input",
         "response",
     ];
-    let (name, _) = line.split_once(':')?;
+    let (name, rest) = line.split_once([':', '\u{ff1a}'])?;
     let word = name.trim_matches(|char: char| char.is_whitespace() || char == '*' || char == '_');
     let known = ROLES.iter().any(|role| word.eq_ignore_ascii_case(role));
-    known.then_some(name.len())
+    known.then_some((name, rest))
 }
 
 fn opens_tag(after: &str) -> bool {
     let next = after.chars().next();
-    next.is_some_and(|next| next.is_alphabetic() || "/|<\u{ff5c}!?_[".contains(next))
+    let word =
+        |next: char| next.is_alphabetic() || "/|<\u{ff1c}\u{fe64}\u{ff5c}!?_[%".contains(next);
+    // A byte of a tokenizer that falls back to bytes: `<0x0A>`.
+    next.is_some_and(word) || after.starts_with("0x") || after.starts_with("0X")
 }
 
-/// The length of `INST`, `/INST`, `TOOL_CALLS`, `gMASK` and their like before a `]`.
-fn control_word(after: &str) -> Option<usize> {
-    const LONGEST: usize = 32;
-    let end = after.bytes().take(LONGEST).position(|byte| byte == b']')?;
-    let word = after.get(..end)?.trim_start_matches('/');
-    let letters = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    let capitals = word.bytes().filter(u8::is_ascii_uppercase).count();
-    (capitals >= 3 && word.bytes().all(letters)).then_some(end)
+/// `INST`, `/INST`, `TOOL_CALLS`, `gMASK`, `UNUSED_TOKEN_145` and their like before a `]`, and what
+/// follows that.
+fn control_word(after: &str) -> Option<(&str, &str)> {
+    const LONGEST: usize = 48;
+    let closing = [']', '\u{ff3d}'];
+    let head = &after[..after.floor_char_boundary(LONGEST)];
+    let end = head.find(closing)?;
+    let (word, bracket) = after.split_at(end);
+    let left = bracket.strip_prefix(closing)?;
+    is_capitals(word).then_some((word, left))
+}
+
+/// Letters, digits and `_`, three or more of them capitals; perhaps after a `/`.
+fn is_capitals(word: &str) -> bool {
+    let word = word.trim_start_matches('/');
+    let plain = |char: char| match u32::from(char) {
+        // Full-width forms lie as their plain ones do.
+        code @ 0xff01..=0xff5e => char::from_u32(code - 0xfee0).unwrap_or(char),
+        _ => char,
+    };
+    let inside = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let capitals = word.chars().map(plain).filter(char::is_ascii_uppercase);
+    capitals.count() >= 3 && word.chars().map(plain).all(inside)
 }
 
 #[cfg(test)]
@@ -197,6 +223,13 @@ mod tests {
             "-----",
             "====",
             "<!-- x -->",
+            "[|user|]",
+            "[UNUSED_TOKEN_145]",
+            "[/SYSTEM_PROMPT]",
+            "<0x0A>",
+            "\u{ff1c}|im_end|\u{ff1e}",
+            "\u{ff3b}\u{ff29}\u{ff2e}\u{ff33}\u{ff34}\u{ff3d}",
+            "<%",
         ] {
             for text in [
                 token.to_owned(),
@@ -224,6 +257,7 @@ mod tests {
             ("# # System: x", " System \u{2013} x"),
             ("My system: works", "My system: works"),
             ("#1 choice", "#1 choice"),
+            ("Assistant\u{ff1a} yes", "Assistant \u{2013} yes"),
         ] {
             assert_eq!(neutralise(text), plain);
         }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::out;
+
 /// How a column stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -51,12 +53,11 @@ pub fn shortened(text: &str, width: usize) -> String {
     short
 }
 
-/// Control characters and what turns text around become visible.
+/// On one line; what steers a terminal or hides becomes visible.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns {
+        if out::steers(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
