@@ -94,7 +94,6 @@ fn no_token(text: &str) -> Result<(), TestCaseError> {
         "[/INST]",
         "<start_of_turn>",
         "```",
-        "\u{ff1c}",
     ] {
         prop_assert!(!text.contains(token), "{token} in {text}");
     }
