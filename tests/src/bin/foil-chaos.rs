@@ -95,6 +95,7 @@ fn tell(report: &Report) {
         ("doubled", report.doubled),
         ("stale", report.stale),
         ("left", report.left),
+        ("brought back by NATS", report.brought_back),
         ("dead letters", report.dead),
         ("unexplained ones", report.unexplained_dead),
         ("processes that fell", report.fell),

@@ -27,8 +27,6 @@ pub use schedule::{Options, Schedule};
 
 /// How long it may take until nothing is left, beside a quarter of the run.
 const QUIET_LIMIT: Duration = Duration::from_secs(120);
-/// Of the messages that are left, those that are named.
-const NAMED: u64 = 20;
 
 /// How a run ended.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -55,8 +53,11 @@ pub struct Report {
     pub lost: u64,
     pub doubled: u64,
     pub stale: u64,
-    /// Messages in queues.
+    /// Work in queues.
     pub left: u64,
+    /// Messages in queues that are no work: acked ones and fired schedules that a killed nats-server
+    /// brought back and delivers to nobody. No fault of Foil's.
+    pub brought_back: u64,
     /// Dead letters.
     pub dead: u64,
     pub dead_by_reason: BTreeMap<String, u64>,
@@ -110,6 +111,7 @@ pub async fn run(options: &Options, directory: &Path) -> Report {
     let limit = QUIET_LIMIT + start.elapsed() / 4;
     let left = quiet::wait(&look.jetstream, limit).await;
     let quiet_seconds = mended.elapsed().as_secs_f64();
+    let brought_back = quiet::brought_back(&look.jetstream).await;
     let (wrong, dead) = check::check(&look, &model).await;
     watching.abort();
 
@@ -130,7 +132,6 @@ pub async fn run(options: &Options, directory: &Path) -> Report {
             left.iter()
                 .map(|(what, count)| format!("left: {what}: {count}")),
         );
-        named.extend(quiet::subjects(&look.jetstream, NAMED).await);
     }
     let sums = counts.total();
     let count = |list: &[String]| list.len() as u64;
@@ -149,6 +150,7 @@ pub async fn run(options: &Options, directory: &Path) -> Report {
         doubled: count(&wrong.doubled),
         stale: count(&wrong.stale),
         left: left.values().sum(),
+        brought_back: brought_back.unwrap_or_default(),
         dead: dead.by_reason.values().sum(),
         dead_by_reason: dead.by_reason,
         unexplained_dead: count(&wrong.unexplained),

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::jetstream::Context as JetStream;
-use foil_proto::names::{stage, stream};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind, Stream};
+use foil_proto::names::{header, stage, stream, subject};
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -12,6 +15,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// is none, but a look takes its time.
 const LOOKS: u32 = 4;
 const SAY_EVERY: Duration = Duration::from_secs(10);
+/// A server that runs fires a schedule at its time; one that was just killed may take a while.
+const OVERDUE_SECONDS: i64 = 20;
 const QUEUES: [(&str, &str); 3] = [
     (stream::SELECT, stage::SELECTOR),
     (stream::EXTRACT, stage::EXTRACTOR),
@@ -46,7 +51,8 @@ pub async fn wait(jetstream: &JetStream, limit: Duration) -> Left {
     last
 }
 
-/// What is left now; none when NATS does not say.
+/// What is left now; none when NATS does not say. Messages that their consumer has behind it are no
+/// work: see [`brought_back`].
 pub async fn look(jetstream: &JetStream) -> Option<Left> {
     let mut left = Left::new();
     let mut add = |what: String, count: u64| {
@@ -58,36 +64,74 @@ pub async fn look(jetstream: &JetStream) -> Option<Left> {
     let last = updates.cached_info().state.last_sequence;
     let embedder = updates.consumer_info(stage::EMBEDDER).await.ok()?;
     let floor = embedder.ack_floor.stream_sequence;
-    add(
-        format!("{} behind", stream::UPDATES),
-        last.saturating_sub(floor),
-    );
+    let behind = last.saturating_sub(floor);
+    add(format!("{} behind", stream::UPDATES), behind);
     for (name, stage) in QUEUES {
-        let queue = jetstream.get_stream(name).await.ok()?;
-        add(
-            format!("{name} messages"),
-            queue.cached_info().state.messages,
-        );
+        let queue = jetstream.get_stream_no_info(name).await.ok()?;
         let consumer = queue.consumer_info(stage).await.ok()?;
         add(format!("{name} pending"), consumer.num_pending);
         add(format!("{name} unacked"), consumer.num_ack_pending as u64);
     }
+    let schedules = schedules(jetstream).await?;
+    add(format!("{} scheduled", stream::PROFILE), schedules.waiting);
     Some(left)
 }
 
-/// The subjects of messages in the queues, at most `limit` of each.
-pub async fn subjects(jetstream: &JetStream, limit: u64) -> Vec<String> {
-    let mut found = Vec::new();
-    for (name, _) in QUEUES {
-        let Ok(queue) = jetstream.get_stream(name).await else {
-            continue;
-        };
-        let state = &queue.cached_info().state;
-        for sequence in (state.first_sequence..=state.last_sequence).take(limit as usize) {
-            if let Ok(message) = queue.get_raw_message(sequence).await {
-                found.push(format!("{name} {sequence}: {}", message.subject));
-            }
+/// Messages in the queues that are no work any more: a nats-server (2.15.1) that is killed may bring
+/// back messages that were acked, which their consumer does not deliver again, and schedules that it
+/// fired, which it does not fire again. They lie there until their subject gets a new message.
+pub async fn brought_back(jetstream: &JetStream) -> Option<u64> {
+    let mut count = schedules(jetstream).await?.overdue;
+    for (name, stage) in QUEUES {
+        let queue = jetstream.get_stream_no_info(name).await.ok()?;
+        let floor = queue.consumer_info(stage).await.ok()?.ack_floor;
+        let filter = queue.consumer_info(stage).await.ok()?.config.filter_subject;
+        let mut from = 1;
+        while let Ok(message) = next(&queue, &filter, from).await {
+            from = message.sequence + 1;
+            count += u64::from(message.sequence <= floor.stream_sequence);
         }
     }
-    found
+    Some(count)
+}
+
+/// Profiles that are to be written later.
+#[derive(Default)]
+struct Schedules {
+    waiting: u64,
+    /// Their time has long come.
+    overdue: u64,
+}
+
+async fn schedules(jetstream: &JetStream) -> Option<Schedules> {
+    let queue = jetstream.get_stream_no_info(stream::PROFILE).await.ok()?;
+    let mut found = Schedules::default();
+    let mut from = 1;
+    loop {
+        let filter = subject::PROFILE_SCHEDULE_ALL;
+        let message = match next(&queue, filter, from).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
+                return Some(found);
+            }
+            Err(_) => return None,
+        };
+        from = message.sequence + 1;
+        let at = message.headers.get(header::SCHEDULE)?.as_str();
+        let at: Timestamp = at.strip_prefix("@at ")?.parse().ok()?;
+        let late = Timestamp::now().duration_since(at);
+        match late > SignedDuration::from_secs(OVERDUE_SECONDS) {
+            true => found.overdue += 1,
+            false => found.waiting += 1,
+        }
+    }
+}
+
+async fn next(
+    queue: &Stream<()>,
+    filter: &str,
+    from: u64,
+) -> Result<StreamMessage, RawMessageError> {
+    let ask = queue.raw_message_builder().sequence(from);
+    ask.next_by_subject(filter).send().await
 }

@@ -153,7 +153,11 @@ impl Drawn<'_> {
     }
 
     fn one(&mut self, rng: &mut ChaCha8Rng, at: Duration, user: usize, item: usize) {
-        let tenant = if user.is_multiple_of(4) { "south" } else { "north" };
+        let tenant = if user.is_multiple_of(4) {
+            "south"
+        } else {
+            "north"
+        };
         let key = Key {
             tenant: tenant.to_owned(),
             // As odd as ids may be.

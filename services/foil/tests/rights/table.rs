@@ -96,6 +96,7 @@ pub const TABLE: &[Expected] = &[
             "$JS.API.CONSUMER.MSG.NEXT.FOIL_EXTRACT.extractor",
             "$JS.ACK.FOIL_EXTRACT.extractor.1.1.1.1.0",
             "$JS.ACK._.HASH.FOIL_EXTRACT.extractor.1.1.1.1.0",
+            "foil.v1.select.{t}.i",
             "foil.v1.schedule.profile.{t}.u",
             "foil.v1.event.difference.stored.{t}.u",
             "foil.v1.event.dead.{t}.u",

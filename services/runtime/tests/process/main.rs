@@ -33,7 +33,7 @@ async fn it_works_shows_itself_and_ends_cleanly() {
         .iter()
         .map(|c| &c["name"])
         .collect();
-    assert_eq!(names, ["echo.consumer", "nats", "running"]);
+    assert_eq!(names, ["echo.consumer", "echo.outputs", "nats", "running"]);
     let (_, metrics) = echo.get("/metrics");
     for line in [
         "foil_messages_total{outcome=\"ok\",reason=\"\",stage=\"echo\"} 1",
