@@ -7,12 +7,10 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, Server, ServerAddr};
 use nkeys::{KeyPair, KeyPairType};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::{NatsConfig, names_user};
 use crate::health::{Health, HealthCheck};
-use crate::tls::TlsKeys;
+use crate::tls::{TlsKeys, check_certificates, check_key};
 
 /// No wait between two attempts to connect is longer.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
@@ -234,28 +232,28 @@ async fn tls(
     mut options: ConnectOptions,
     config: &NatsConfig,
 ) -> Result<ConnectOptions, NatsError> {
+    // Without one the client would panic at its first handshake.
+    crate::install_tls_provider();
     if let Some(path) = &config.root_certificate {
-        certificates("root_certificate", path).await?;
+        check("root_certificate", path, check_certificates).await?;
         options = options.add_root_certificates(path.clone());
     }
     if let (Some(certificate), Some(key)) = (&config.certificate, &config.key) {
-        certificates("certificate", certificate).await?;
-        let text = read("key", key).await?;
-        PrivateKeyDer::from_pem_slice(&text)
-            .map_err(|_| file_error("key", key, "holds no private key in PEM"))?;
+        check("certificate", certificate, check_certificates).await?;
+        check("key", key, check_key).await?;
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
     let meant = config.root_certificate.is_some() || config.certificate.is_some();
     Ok(options.require_tls(config.require_tls || meant))
 }
 
-async fn certificates(key: &'static str, path: &Path) -> Result<(), NatsError> {
+async fn check(
+    key: &'static str,
+    path: &Path,
+    check: fn(&[u8]) -> Result<(), &'static str>,
+) -> Result<(), NatsError> {
     let text = read(key, path).await?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    if all.is_ok_and(|all| !all.is_empty()) {
-        return Ok(());
-    }
-    Err(file_error(key, path, "holds no certificate in PEM"))
+    check(&text).map_err(|problem| file_error(key, path, problem))
 }
 
 /// The seed of a user. What the file holds instead is not told.

@@ -1,4 +1,31 @@
-//! What a failed TLS handshake is about, in terms of the configuration.
+//! Certificates and keys in PEM, and what a failed TLS handshake is about, in terms of the
+//! configuration.
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Whether there is at least one certificate in it, and nothing broken.
+///
+/// # Errors
+/// In words that show nothing of it.
+pub fn check_certificates(pem: &[u8]) -> Result<(), &'static str> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match all.is_ok_and(|all| !all.is_empty()) {
+        true => Ok(()),
+        false => Err("holds no certificate in PEM"),
+    }
+}
+
+/// Whether there is a private key in it.
+///
+/// # Errors
+/// In words that show nothing of it.
+pub fn check_key(pem: &[u8]) -> Result<(), &'static str> {
+    match PrivateKeyDer::from_pem_slice(pem) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("holds no private key in PEM"),
+    }
+}
 
 /// The keys of one connection's certificates.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +48,10 @@ impl TlsKeys {
         let hints = [
             (
                 "UnknownIssuer",
+                format!("{root} did not sign the server's certificate"),
+            ),
+            (
+                "BadSignature",
                 format!("{root} did not sign the server's certificate"),
             ),
             (

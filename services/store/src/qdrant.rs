@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use foil_runtime::tls::TlsKeys;
+use foil_runtime::tls::{TlsKeys, check_certificates, check_key};
 use qdrant_client::qdrant::collections_client::CollectionsClient;
 use qdrant_client::qdrant::points_client::PointsClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -73,12 +73,23 @@ pub(crate) fn may_be_broken(status: &Status) -> bool {
 }
 
 /// A status in one line. What the transport met stands in its sources only.
-pub(crate) fn words(status: &Status) -> String {
+pub(crate) fn words(status: &Status, tls: bool) -> String {
     let text = format!("{}: {}", status.code(), status.message());
-    match status.source() {
-        Some(source) => KEYS.explain(&format!("{text}: {}", chain(source))),
-        None => text,
+    let Some(source) = status.source() else {
+        return text;
+    };
+    let text = KEYS.explain(&format!("{text}: {}", chain(source)));
+    // The alert that says why may be lost behind what was written meanwhile.
+    let hung_up = [
+        "connection closed",
+        "Connection reset",
+        "Broken pipe",
+        "broken pipe",
+    ];
+    if tls && hung_up.iter().any(|words| text.contains(words)) {
+        return format!("{text}: as it does when it does not accept store.qdrant_certificate");
     }
+    text
 }
 
 /// An error and its sources, each once.
@@ -103,14 +114,14 @@ fn tls(config: &StoreConfig) -> Result<ClientTlsConfig, StoreError> {
     let mut tls = ClientTlsConfig::new();
     tls = match &config.qdrant_root_certificate {
         Some(path) => {
-            let pem = read("store.qdrant_root_certificate", path)?;
+            let pem = checked("store.qdrant_root_certificate", path, check_certificates)?;
             tls.ca_certificate(Certificate::from_pem(pem))
         }
         None => tls.with_native_roots(),
     };
     if let (Some(certificate), Some(key)) = (&config.qdrant_certificate, &config.qdrant_key) {
-        let certificate = read("store.qdrant_certificate", certificate)?;
-        let key = read("store.qdrant_key", key)?;
+        let certificate = checked("store.qdrant_certificate", certificate, check_certificates)?;
+        let key = checked("store.qdrant_key", key, check_key)?;
         tls = tls.identity(Identity::from_pem(certificate, key));
     }
     Ok(tls)
@@ -127,6 +138,18 @@ fn at_fault(config: &StoreConfig) -> &'static str {
 
 fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, StoreError> {
     std::fs::read(path).map_err(|error| invalid(field, format!("{}: {error}", path.display())))
+}
+
+fn checked(
+    field: &'static str,
+    path: &Path,
+    check: fn(&[u8]) -> Result<(), &'static str>,
+) -> Result<Vec<u8>, StoreError> {
+    let pem = read(field, path)?;
+    match check(&pem) {
+        Ok(()) => Ok(pem),
+        Err(problem) => Err(invalid(field, format!("{}: {problem}", path.display()))),
+    }
 }
 
 fn invalid(field: &'static str, problem: impl ToString) -> StoreError {

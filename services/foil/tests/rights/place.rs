@@ -45,14 +45,6 @@ impl Auth {
         let stem = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
         keys.filter_map(stem).collect()
     }
-
-    pub fn config(&self, user: &str) -> NatsConfig {
-        NatsConfig {
-            nkey_seed: Some(self.directory.path().join(format!("{user}.nk"))),
-            inbox_prefix: Some(inbox_prefix(user)),
-            ..self.server.config()
-        }
-    }
 }
 
 /// `_INBOX_<role>`, or `_INBOX_<role>.<tenant>` for a bound user.
