@@ -37,6 +37,8 @@ pub(crate) enum Part {
 
 pub(crate) struct Db {
     clients: Clients,
+    /// Over TLS a server hangs up on a client whose certificate it does not accept.
+    tls: bool,
     room: Room,
     timeout: Duration,
     ordering: Option<WriteOrdering>,
@@ -48,6 +50,7 @@ impl Db {
         let majority = read_consistency::Value::Type(ReadConsistencyType::Majority.into());
         Ok(Self {
             clients: Clients::new(config)?,
+            tls: config.qdrant_url.starts_with("https://"),
             room: Room::default(),
             timeout: config.timeout,
             ordering: config.replicated.then(|| WriteOrdering {
@@ -92,7 +95,8 @@ impl Db {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => {
                 self.room.note(&status);
-                Err(failed(operation, collection, &status))
+                let cause = words(&status, self.tls);
+                Err(failed(operation, collection, (&status, cause)))
             }
             Err(_) => Err(StoreError::Unavailable {
                 operation,
@@ -351,8 +355,11 @@ fn with_payload(part: Part) -> WithPayloadSelector {
     }
 }
 
-fn failed(operation: &'static str, collection: &'static str, status: &Status) -> StoreError {
-    let cause = words(status);
+fn failed(
+    operation: &'static str,
+    collection: &'static str,
+    (status, cause): (&Status, String),
+) -> StoreError {
     match status.code() {
         Code::NotFound => StoreError::NotProvisioned {
             what: format!("collection {collection}"),
