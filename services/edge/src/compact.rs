@@ -108,8 +108,8 @@ impl Schedule {
 }
 
 /// The new shard with all that is in `old`, in place of it on disk; none where `give_up` became true
-/// on the way. After an error the collection has to be opened anew: the disk says which shard counts,
-/// and the other one is removed.
+/// on the way. After an error the disk says which of them counts ([`Engine::is_current`]), and the
+/// other one is left there.
 pub(crate) fn copy(
     old: &Engine,
     dir: &Path,

@@ -98,6 +98,12 @@ impl Engine {
         Ok(point_at(dir, name)?)
     }
 
+    /// Whether it is the one that the next open takes.
+    pub(crate) fn is_current(&self, dir: &Path) -> bool {
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| current(dir).is_ok_and(|current| current == name))
+    }
+
     /// Removes what an earlier compaction left.
     pub(crate) fn remove_others(&self, dir: &Path) -> std::io::Result<()> {
         let name = self.path.file_name().and_then(|name| name.to_str());
@@ -135,11 +141,7 @@ impl Engine {
 
     /// With everything done that the journal says, which comes back empty.
     pub(crate) fn open(dir: &Path) -> OperationResult<(Self, Journal)> {
-        let name = match fs::read_to_string(dir.join(CURRENT_FILE)) {
-            Ok(name) => name,
-            Err(error) if error.kind() == ErrorKind::NotFound => SHARD_DIR.to_owned(),
-            Err(error) => return Err(error.into()),
-        };
+        let name = current(dir)?;
         let path = dir.join(&name);
         remove_others(dir, &name)?;
         let (mut journal, operations) = Journal::open(&dir.join(JOURNAL_FILE))?;
@@ -234,6 +236,14 @@ fn check_room(dir: &Path, journal: u64) -> OperationResult<()> {
         return Err(OperationError::service_error_light(text));
     }
     Ok(())
+}
+
+/// Name of the shard that counts.
+fn current(dir: &Path) -> std::io::Result<String> {
+    match fs::read_to_string(dir.join(CURRENT_FILE)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(SHARD_DIR.to_owned()),
+        read => read,
+    }
 }
 
 /// Which shard counts, changed at one moment.

@@ -112,9 +112,24 @@ impl Writer {
             Err(error) => {
                 tracing::warn!(%error, dir = %self.dir.display(), "not compacted");
                 self.schedule.failed();
-                self.reopen();
+                if !self.tidy() {
+                    self.reopen();
+                }
             }
         }
+    }
+
+    /// Removes what a failed compaction left. False: the disk names another shard than the one at
+    /// work.
+    fn tidy(&self) -> bool {
+        let slot = self.engine();
+        let Some(engine) = slot.as_ref().filter(|engine| engine.is_current(&self.dir)) else {
+            return false;
+        };
+        if let Err(error) = engine.remove_others(&self.dir) {
+            tracing::warn!(%error, dir = %self.dir.display(), "files of a compaction are left");
+        }
+        true
     }
 
     fn copy(&self, give_up: impl Fn() -> bool) -> OperationResult<Option<Engine>> {
