@@ -9,7 +9,9 @@ use foil_tests::fleet::{Fleet, Tuning};
 use foil_tests::{Look, SmallDisk};
 use futures::StreamExt as _;
 
-use crate::support::{TENANT, all_embedded, messages, publish_all, put_on, records, until_down};
+use crate::support::{
+    TENANT, all_embedded, asked, messages, publish_all, put_on, records, until_down,
+};
 
 const EMBEDDED: Duration = Duration::from_secs(60);
 /// Less than the embedded Qdrant leaves free.
@@ -60,9 +62,8 @@ async fn write(look: &Look, numbers: std::ops::Range<usize>) -> (BTreeSet<usize>
 
 /// Those of `write` that are there now.
 async fn written(look: &Look) -> BTreeSet<usize> {
-    let there = look.store.item_records(TENANT, "direct", 10_000).await;
+    let there = asked(async || look.store.item_records(TENANT, "direct", 10_000).await).await;
     let number = |user: &str| user.strip_prefix("writer-").unwrap().parse().unwrap();
-    let there = there.unwrap();
     there
         .iter()
         .map(|record| number(&record.key.user))

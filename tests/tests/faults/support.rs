@@ -66,8 +66,9 @@ pub async fn records(look: &Look, count: usize) -> u64 {
     records
 }
 
-/// A server on a busy machine may answer late: it is asked again.
-async fn asked<T, E: std::fmt::Display>(ask: impl AsyncFn() -> Result<T, E>) -> T {
+/// A server on a busy machine may answer late, and one that was just started not yet: it is asked
+/// again.
+pub async fn asked<T, E: std::fmt::Display>(ask: impl AsyncFn() -> Result<T, E>) -> T {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         match ask().await {
