@@ -221,7 +221,7 @@ mod tests {
             first.at,
             last.at,
         );
-        assert_eq!(format!("{seen:?}"), "");
+        assert_eq!(format!("{seen:?}"), "(800, 34, 500ms, 66.099513052s)");
     }
 
     #[test]
