@@ -1,5 +1,5 @@
 //! Two tenants with the same ids do random things at the same time: no byte of one is ever in what the
-//! other reads, is sent, or is told of a fault. `PROPTEST_CASES` makes it longer: one run for each 64.
+//! other reads, is sent, or is told of a fault. `PROPTEST_CASES` makes it longer: one run for each 256.
 
 mod acts;
 
@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::obedient::telltale;
 use crate::rig::Rig;
 
-const CASES_PER_RUN: u32 = 64;
+const CASES_PER_RUN: u32 = 256;
 /// Most records that are read at once; there are never so many.
 const RECORDS_MAX: usize = 100;
 
