@@ -47,7 +47,11 @@ impl Arguments {
             let text = std::fs::read_to_string(path);
             let text = text.with_context(|| format!("--api-key-file: {}", path.display()))?;
             let key = text.trim().to_owned();
-            anyhow::ensure!(!key.is_empty(), "--api-key-file: {} is empty", path.display());
+            anyhow::ensure!(
+                !key.is_empty(),
+                "--api-key-file: {} is empty",
+                path.display()
+            );
             Ok(key)
         };
         let api_key = self.api_key_file.as_ref().map(read).transpose()?;

@@ -30,7 +30,8 @@ async fn profile_tokens(rig: &Rig) -> usize {
 }
 
 async fn select_tokens(rig: &Rig) -> usize {
-    rig.count(stream::SELECT, &subject::select(TENANT, ITEM)).await
+    rig.count(stream::SELECT, &subject::select(TENANT, ITEM))
+        .await
 }
 
 async fn dead(rig: &Rig) -> usize {

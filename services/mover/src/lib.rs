@@ -21,7 +21,10 @@ pub use stage::Mover;
 /// Those of [`run_stage`].
 pub async fn run(config: &MoverConfig, service: &Service) -> Result<(), RunError> {
     let spec = StageSpec::new(stages::MOVER, stream::ADVISORIES).with_dead_event(events::dead);
-    let stage = Arc::new(Mover::new(service.nats.clone(), config.worker.publish_timeout));
+    let stage = Arc::new(Mover::new(
+        service.nats.clone(),
+        config.worker.publish_timeout,
+    ));
     run_stage(stage, spec, config.worker.clone(), service).await
 }
 

@@ -3,13 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use async_nats::Client;
+use async_nats::jetstream;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream as JetStreamStream};
-use async_nats::jetstream;
 use foil_proto::names::{stage, stream};
 use foil_runtime::{
-    Classify as _, Context, DeadLetter, Outcome, Reason, Stage, StageError, bury, metrics, tenant_of,
+    Classify as _, Context, DeadLetter, Outcome, Reason, Stage, StageError, bury, metrics,
+    tenant_of,
 };
 use foil_store::events;
 
@@ -69,9 +70,8 @@ impl Stage for Mover {
 
 /// The stage whose consumer it was; none for another's.
 fn worker_of(advisory: &Advisory) -> Option<&'static str> {
-    let is = |(stage, stream): &&(&str, &str)| {
-        *stage == advisory.consumer && *stream == advisory.stream
-    };
+    let is =
+        |(stage, stream): &&(&str, &str)| *stage == advisory.consumer && *stream == advisory.stream;
     stage::INPUTS.iter().find(is).map(|(stage, _)| *stage)
 }
 

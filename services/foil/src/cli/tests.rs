@@ -67,11 +67,26 @@ fn options_of_every_verb_stand_under_their_own_heading() {
 fn erasing_names_a_user_or_a_whole_tenant_and_not_both() {
     refused(&["foil", "erase"]);
     refused(&["foil", "erase", "mara", "--all-of-tenant", "demo"]);
-    refused(&["foil", "erase", "--record", "kettle", "--all-of-tenant", "demo"]);
+    refused(&[
+        "foil",
+        "erase",
+        "--record",
+        "kettle",
+        "--all-of-tenant",
+        "demo",
+    ]);
     refused(&["foil", "erase", "mara", "--revision", "3"]);
     for right in [
         &["foil", "erase", "mara"][..],
-        &["foil", "erase", "mara", "--record", "kettle", "--revision", "3"],
+        &[
+            "foil",
+            "erase",
+            "mara",
+            "--record",
+            "kettle",
+            "--revision",
+            "3",
+        ],
         &["foil", "erase", "--all-of-tenant", "demo"],
     ] {
         assert!(Cli::try_parse_from(right).is_ok(), "{right:?}");
