@@ -70,6 +70,10 @@ impl Bucket {
         format!("$KV.{}.{key}", self.name)
     }
 
+    fn what(&self) -> String {
+        format!("bucket {}", self.name)
+    }
+
     async fn stream(&self) -> Result<Stream<()>, StoreError> {
         let name = format!("KV_{}", self.name);
         let stream = self.context.get_stream_no_info(name).await;
@@ -146,7 +150,8 @@ impl Bucket {
         let mut entries: Vec<Entry> = Vec::new();
         while entries.len() < limit {
             let from = entries.last().map_or(1, |entry| entry.revision + 1);
-            let next = next_at_leader(&stream, &subject, from);
+            let what = self.what();
+            let next = next_at_leader(&stream, &what, &subject, from);
             match self.bounded("read", next).await? {
                 Some(message) => entries.push(Entry::of(message)),
                 None => break,
@@ -155,20 +160,22 @@ impl Bucket {
         Ok(entries)
     }
 
-    /// The first key at or after `from` that begins with `prefix` and a dot, and where to go on.
-    pub(crate) async fn next_key(
+    /// The first message at or after `from` of a key that begins with `prefix` and a dot, with its
+    /// key. Markers are messages too: who puts one must not take it for the next key.
+    pub(crate) async fn next_entry(
         &self,
         prefix: &str,
         from: u64,
-    ) -> Result<Option<(String, u64)>, StoreError> {
+    ) -> Result<Option<(String, Entry)>, StoreError> {
         let stream = self.stream().await?;
         let below = self.subject(&format!("{prefix}.>"));
-        let next = next_at_leader(&stream, &below, from);
+        let what = self.what();
+        let next = next_at_leader(&stream, &what, &below, from);
         let found = self.bounded("read", next).await?;
         Ok(found.map(|message| {
             let key = message.subject.strip_prefix(&self.subject(""));
             let key = key.unwrap_or_default().to_owned();
-            (key, message.sequence + 1)
+            (key, Entry::of(message))
         }))
     }
 

@@ -201,10 +201,10 @@ impl Store {
         let mut from = 1;
         let of_tenant = encode(tenant);
         for _ in 0..KEYS_MAX {
-            let Some((key, next)) = self.profiles().next_key(&of_tenant, from).await? else {
+            let Some((key, entry)) = self.profiles().next_entry(&of_tenant, from).await? else {
                 return Ok(removed);
             };
-            from = next;
+            from = entry.revision + 1;
             if done.insert(key.clone()) {
                 removed += self.remove_versions(&key, None).await?.unwrap_or(0);
             }

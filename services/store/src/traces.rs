@@ -155,7 +155,9 @@ impl Store {
         let stream = self.stream(name).await?;
         let (mut removed, mut next) = (0, 1);
         for _ in 0..MESSAGES_MAX {
-            let Some(message) = next_at_leader(&stream, &filter, next).await? else {
+            let Some(message) =
+                next_at_leader(&stream, &format!("stream {name}"), &filter, next).await?
+            else {
                 return Ok(removed);
             };
             if before.is_some_and(|before| message.sequence >= before) {
@@ -195,9 +197,10 @@ impl Store {
 }
 
 /// The first message at or after `from` that `filter` lets through, as the stream's leader has it: a
-/// replica that lags would hide what is to be removed.
+/// replica that lags would hide what is to be removed. `what` names the stream in an error.
 pub(crate) async fn next_at_leader(
     stream: &Stream<()>,
+    what: &str,
     filter: &str,
     from: u64,
 ) -> Result<Option<StreamMessage>, StoreError> {
@@ -205,6 +208,12 @@ pub(crate) async fn next_at_leader(
         Ok(message) => Ok(Some(message)),
         Err(error) => match error.kind() {
             RawMessageErrorKind::NoMessageFound => Ok(None),
+            RawMessageErrorKind::JetStream(cause)
+                if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                let what = what.to_owned();
+                Err(StoreError::NotProvisioned { what })
+            }
             _ => Err(unavailable("read messages", &error)),
         },
     }
