@@ -130,7 +130,7 @@ class Configuration(Rig):
         config = self.folder / "config.toml"
         config.write_text(shown("toml", "[llm]"), "utf-8")
         # Files that the example names, and that are looked for when the configuration is checked.
-        for name in re.findall(r'"([^"]+\.(?:creds|key))"', config.read_text("utf-8")):
+        for name in re.findall(r'"([^"]+\.(?:crt|key|nk))"', config.read_text("utf-8")):
             (self.folder / name).touch()
         (self.folder / "encoder.gguf").touch()
         for stage in ("extractor", "profiler", "generator"):

@@ -252,7 +252,7 @@ pub struct EraseArgs {
     #[arg(long, value_name = "NUMBER", requires = "record")]
     pub revision: Option<u64>,
     /// Everything of the tenant given by --tenant; repeat its name
-    #[arg(long, value_name = "TENANT", conflicts_with = "user")]
+    #[arg(long, value_name = "TENANT", conflicts_with_all = ["user", "record", "revision"])]
     pub all_of_tenant: Option<String>,
     /// Longest wait
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
