@@ -193,6 +193,15 @@ async fn an_update_that_fails_while_its_user_is_erased_leaves_no_dead_letter() {
     let mut config = EmbedderConfig::default();
     config.worker.max_deliveries = 1;
     let mut rig = Rig::start(config).await;
+    // The first probe must find the model quick.
+    let health = rig.service.health.clone();
+    eventually("the model", async || {
+        let checks = health.checks();
+        checks
+            .iter()
+            .any(|(name, up)| name.ends_with("model") && *up)
+    })
+    .await;
     // Slow, not silent: a model that seems to be away stops the pulling.
     rig.model.set_mode(Mode::Slow(Duration::from_secs(3)));
     rig.put("mara", marked("mara", "i")).await;
