@@ -75,7 +75,8 @@ pub async fn told(look: &Look) -> Told {
         differences: Published::new(),
         stored: 0,
     };
-    for sequence in state.first_sequence..=state.last_sequence {
+    // An empty stream begins at 0, which is no message.
+    for sequence in state.first_sequence.max(1)..=state.last_sequence {
         let message = events.direct_get(sequence).await.unwrap();
         let event = v1::Event::decode(message.payload).unwrap();
         match event.kind.unwrap() {
