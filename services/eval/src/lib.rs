@@ -1,0 +1,1 @@
+//! Does it personalise? What `foil eval` runs.
