@@ -17,6 +17,9 @@ FOIL_TEST_PYTHON="${FOIL_TEST_PYTHON:-$FOIL_CACHE/python/bin/python}"
 FOIL_TEST_HELM3="${FOIL_TEST_HELM3:-$FOIL_CACHE/bin/helm3}"
 FOIL_TEST_HELM4="${FOIL_TEST_HELM4:-$FOIL_CACHE/bin/helm4}"
 FOIL_TEST_HADOLINT="${FOIL_TEST_HADOLINT:-$FOIL_CACHE/bin/hadolint}"
+# A Prometheus that scrapes, and the tool that tests its rules.
+FOIL_TEST_PROMETHEUS="${FOIL_TEST_PROMETHEUS:-$FOIL_CACHE/bin/prometheus}"
+FOIL_TEST_PROMTOOL="${FOIL_TEST_PROMTOOL:-$FOIL_CACHE/bin/promtool}"
 
 # How long an idle thread of llama.cpp spins before it sleeps. The default never sleeps in time to let
 # others work: beside a build or a second model a text then takes several times as long. On an idle
@@ -30,4 +33,4 @@ esac
 
 export FOIL_CACHE CARGO_TARGET_DIR GOMP_SPINCOUNT PATH
 export FOIL_TEST_NATS_SERVER FOIL_TEST_LLM_MODEL FOIL_TEST_EMBED_MODEL FOIL_TEST_PYTHON
-export FOIL_TEST_HELM3 FOIL_TEST_HELM4 FOIL_TEST_HADOLINT
+export FOIL_TEST_HELM3 FOIL_TEST_HELM4 FOIL_TEST_HADOLINT FOIL_TEST_PROMETHEUS FOIL_TEST_PROMTOOL
