@@ -211,6 +211,7 @@ impl Embedder {
             return Ok(Outcome::Skip("stale"));
         };
         let mut emits = self.follow_erasure(&tenant, &erased.recompare, &erased.reprofile);
+        emits.extend(self.queue_again(&tenant, &erased.survivors, cx).await?);
         // Whether or not anybody reads it: a profile that is there, or went, told of the deleted text.
         let slot = self.store.profile_slot(&tenant, user).await.or_stage()?;
         match slot.version {
@@ -235,6 +236,26 @@ impl Embedder {
             .map(|user| self.profile_token(tenant, user));
         emits.extend(profiles);
         emits
+    }
+
+    /// An erasure empties queues by user, by record or by tenant, and with what it is about goes the
+    /// work for records that came after it.
+    async fn queue_again(
+        &self,
+        tenant: &str,
+        survivors: &[RecordKey],
+        cx: &Context,
+    ) -> Result<Vec<Emit>, StageError> {
+        let users: BTreeSet<&str> = survivors.iter().map(|key| key.user.as_str()).collect();
+        let users: Vec<&str> = users.into_iter().collect();
+        let active = match self.eager {
+            true => users.iter().map(|user| (*user).to_owned()).collect(),
+            false => self.store.are_active(tenant, &users).await.or_stage()?,
+        };
+        let mut emits = items_of(tenant, survivors);
+        emits.extend(active.iter().map(|user| self.profile_token(tenant, user)));
+        let again = |emit: Emit| emit.of_attempt(cx.delivered);
+        Ok(emits.into_iter().map(again).collect())
     }
 
     async fn item(
@@ -267,6 +288,7 @@ impl Embedder {
         let erased = self.store.erase_user(tenant, user, erasure).await;
         let erased = erased.or_stage()?;
         let mut emits = self.follow_erasure(tenant, &erased.recompare, &erased.reprofile);
+        emits.extend(self.queue_again(tenant, &erased.survivors, cx).await?);
         emits.push(events::user_erased(tenant, user, erasure, &erased));
         Ok(Outcome::Emit(emits))
     }
@@ -275,6 +297,7 @@ impl Embedder {
         let erasure = erasure(cx);
         let erased = self.store.erase_tenant(tenant, erasure).await.or_stage()?;
         let mut emits = self.follow_erasure(tenant, &erased.recompare, &[]);
+        emits.extend(self.queue_again(tenant, &erased.survivors, cx).await?);
         emits.push(events::tenant_erased(tenant, erasure, &erased));
         Ok(Outcome::Emit(emits))
     }

@@ -11,7 +11,7 @@ use foil_embedder::EmbedderConfig;
 use foil_llm::stub::Mode;
 use foil_proto::names::{stream, subject};
 use foil_proto::v1::{self, event::Kind, update::Change};
-use foil_store::RecordKey;
+use foil_store::{RecordKey, RecordWrite, Written};
 use prost::Message as _;
 
 use support::{Rig, TENANT, eventually, text};
@@ -108,6 +108,44 @@ async fn a_restore_after_an_erasure_brings_nothing_back() {
     );
     assert_eq!(with_marker(&rig).await, Vec::<String>::new());
     assert_eq!(rig.count(stream::DEAD).await, 0);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_an_erasure_took_from_a_later_text_is_ordered_again() {
+    let rig = Rig::start(EmbedderConfig::default()).await;
+    rig.send("mara", marked("mara", "i")).await;
+    let mut later = rig.store.record(&RecordKey::new(TENANT, "mara", "i")).await;
+    let later = later.as_mut().unwrap().take().unwrap();
+    // As another replica stores an update that came after the erasing one.
+    let write = RecordWrite {
+        key: RecordKey::new(TENANT, "mara", "j"),
+        text: "later".to_owned(),
+        title: String::new(),
+        rating: None,
+        occurred_at_ms: i64::MAX >> 12,
+        revision: 1,
+        updated_at_ms: later.updated_at_ms,
+        sequence: 1_000,
+        vector: vec![0.5; 4],
+    };
+    assert_eq!(rig.store.put_record(&write).await.unwrap(), Written::Stored);
+    let queued = subject::extract(TENANT, "mara", "j");
+    let sent = rig.jetstream.publish(queued, "".into()).await.unwrap();
+    sent.await.unwrap();
+    rig.clear(stream::SELECT).await;
+
+    let erase = v1::UserErase {
+        user: "mara".to_owned(),
+    };
+    rig.send("mara", Change::UserErase(erase)).await;
+    assert_eq!(rig.count(stream::EXTRACT).await, 0);
+    let ordered = messages(&rig, stream::SELECT).await;
+    let ordered: Vec<&str> = ordered
+        .iter()
+        .map(|(subject, _)| subject.as_str())
+        .collect();
+    assert_eq!(ordered, [subject::select(TENANT, "j")]);
     rig.end().await;
 }
 

@@ -156,6 +156,33 @@ async fn what_a_later_attempt_finds_is_not_taken_for_what_an_earlier_one_stored(
     world.stop(running).await.expect("a clean end");
 }
 
+/// The first attempt stores its output and is given back; by the second one the output is gone from
+/// its queue, as an erasure takes it.
+#[tokio::test]
+async fn an_attempt_can_store_again_what_an_earlier_one_stored() {
+    for (again, expected) in [(false, 1), (true, 2)] {
+        let world = World::new().await;
+        let stage = stage(move |_, cx, call| async move {
+            let taken = match again {
+                true => output("taken").of_attempt(cx.delivered),
+                false => output("taken"),
+            };
+            let bad = Emit::new("foil.v1.nowhere".to_owned(), &note("no stream takes it"));
+            Ok(Outcome::Emit(match call {
+                1 => vec![taken, bad],
+                _ => vec![taken],
+            }))
+        });
+        let mut config = config();
+        config.publish_patience = Duration::ZERO;
+        let running = world.run(&stage, config);
+        world.send("a").await;
+        until("the input is gone", async || world.count(IN).await == 0).await;
+        assert_eq!(world.texts(OUT).await.len(), expected, "again: {again}");
+        world.stop(running).await.expect("a clean end");
+    }
+}
+
 #[tokio::test]
 async fn many_outputs_keep_their_order() {
     let world = World::new().await;

@@ -195,6 +195,16 @@ impl Store {
                 Condition::matches(field::DELETED, false),
             ],
         );
+        self.keys(tenant, filter, "cleared differences").await
+    }
+
+    /// Keys of the records that match. `what` names them in an error.
+    pub(crate) async fn keys(
+        &self,
+        tenant: &str,
+        filter: Filter,
+        what: &'static str,
+    ) -> Result<Vec<RecordKey>, StoreError> {
         let part = Part::Fields(&[field::USER, field::ITEM]);
         let mut keys = Vec::new();
         let mut from = None;
@@ -212,7 +222,7 @@ impl Store {
             }
             from = next;
         }
-        Err(endless("cleared differences"))
+        Err(endless(what))
     }
 
     /// Marks records whose comparison was ordered. A mark replaces an older one; deleted records

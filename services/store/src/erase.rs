@@ -16,7 +16,7 @@ use crate::check_input::check_keys;
 use crate::db::{PAGE, Part, endless, has_ids, is, of_tenant, pages};
 use crate::fence::SEQUENCE;
 use crate::ids::{erasure_id, tenant_erasure_id};
-use crate::model::{Erased, ErasedRecord, ErasedTenant, Erasure, RecordKey};
+use crate::model::{Deleted, Erased, ErasedRecord, ErasedTenant, Erasure, Record, RecordKey};
 use crate::point::{Fields, field};
 use crate::record_writes::erased_by;
 use crate::{Store, StoreError};
@@ -48,11 +48,10 @@ impl Store {
         let key = user_key(tenant, user);
         let profiles = self.remove_versions(&key, None).await?.unwrap_or(0);
         self.forget_active(tenant, user).await?;
-        let mut removed = self
-            .erase_traces_of_user(tenant, user, erasure.sequence)
-            .await?;
+        let mut removed = self.erase_traces_of_user(tenant, user, erasure).await?;
         let (versions, reprofile) = self.forget_profiles_on(tenant, &recompare).await?;
         removed.profiles_of_others = versions;
+        let survivors = self.survivors(tenant, Some(user)).await?;
         Ok(Erased {
             records,
             profiles,
@@ -60,6 +59,7 @@ impl Store {
             removed,
             recompare,
             reprofile,
+            survivors,
         })
     }
 
@@ -81,6 +81,19 @@ impl Store {
         let Some(deleted) = self.delete_record(key, revision, sequence).await? else {
             return Ok(None);
         };
+        self.finish_erasing(key, (revision, sequence), there, deleted)
+            .await
+            .map(Some)
+    }
+
+    /// The rest, once the record is deleted; a newer revision may come meanwhile.
+    pub(crate) async fn finish_erasing(
+        &self,
+        key: &RecordKey,
+        (revision, sequence): (u64, u64),
+        there: Option<Record>,
+        deleted: Deleted,
+    ) -> Result<ErasedRecord, StoreError> {
         let rests = |source: &v1::Source| source.item == key.item && source.revision <= revision;
         let tenant = &key.tenant;
         let (profiles, _) = self.forget_versions(tenant, &key.user, rests).await?;
@@ -88,13 +101,16 @@ impl Store {
         let recompare = deleted.recompare;
         let (versions, reprofile) = self.forget_profiles_on(tenant, &recompare).await?;
         removed.profiles_of_others = versions;
-        Ok(Some(ErasedRecord {
+        // Looked for after the queue was: what it is queued for from now on stays there.
+        let stands = self.record(key).await?.is_some();
+        Ok(ErasedRecord {
             records: u64::from(there.is_some_and(|there| there.revision <= revision)),
             profiles,
             removed,
             recompare,
             reprofile,
-        }))
+            survivors: stands.then(|| key.clone()).into_iter().collect(),
+        })
     }
 
     /// Removes everything of a tenant, in the way of [`Store::erase_user`].
@@ -118,16 +134,28 @@ impl Store {
         self.fold_erasures(tenant, erasure.sequence).await?;
         let profiles = self.erase_profiles_of_tenant(tenant, &users).await?;
         self.forget_all_active(tenant).await?;
-        let removed = self
-            .erase_traces_of_tenant(tenant, erasure.sequence)
-            .await?;
+        let removed = self.erase_traces_of_tenant(tenant, erasure).await?;
         Ok(ErasedTenant {
             records,
             items,
             profiles,
             removed,
             recompare: self.cleared_by(tenant, &cause).await?,
+            survivors: self.survivors(tenant, None).await?,
         })
+    }
+
+    /// Records of a user, or of a tenant, that stand now: to be called after the queues were emptied,
+    /// for what is queued from then on stays.
+    async fn survivors(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+    ) -> Result<Vec<RecordKey>, StoreError> {
+        let alive = Condition::matches(field::DELETED, false);
+        let of_user = user.map(|user| is(field::USER, user));
+        let all = of_tenant(tenant, [alive].into_iter().chain(of_user));
+        self.keys(tenant, all, "surviving records").await
     }
 
     /// Removes the records that match, and others' differences that rest on them. Gives how many had

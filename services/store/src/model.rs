@@ -172,6 +172,9 @@ pub struct Erased {
     /// Other users whose newest profile rested on one of those differences and went: it is to be made
     /// anew. A repeated call names them again until it is.
     pub reprofile: Vec<String>,
+    /// Records that stand though their user's queued work went: they came after what was erased, and
+    /// what is left to do for them is to be ordered again.
+    pub survivors: Vec<RecordKey>,
 }
 
 /// What erasing a record removed.
@@ -187,6 +190,8 @@ pub struct ErasedRecord {
     /// Other users whose newest profile rested on one of those differences and went: it is to be made
     /// anew. A repeated call names them again until it is.
     pub reprofile: Vec<String>,
+    /// See [`Erased::survivors`].
+    pub survivors: Vec<RecordKey>,
 }
 
 /// What erasing a tenant removed.
@@ -200,6 +205,8 @@ pub struct ErasedTenant {
     pub removed: v1::Removed,
     /// Records that came after the erasure and had been compared with one that it removed.
     pub recompare: Vec<RecordKey>,
+    /// See [`Erased::survivors`].
+    pub survivors: Vec<RecordKey>,
 }
 
 /// A profile version as it stands in its bucket.

@@ -90,6 +90,31 @@ async fn a_writer_who_died_after_the_write_leaves_nothing_once_it_comes_again() 
     assert!(rig.store.record(&write.key).await.unwrap().is_none());
 }
 
+#[tokio::test]
+async fn a_newer_revision_that_comes_during_a_delete_is_named() {
+    let rig = Rig::start().await;
+    let store = &rig.store;
+    let key = record("ben", "kettle", 1).key;
+    let erase_with = async |newer: Option<u64>| {
+        let there = store.record(&key).await.unwrap();
+        let revision = there.as_ref().map_or(1, |there| there.revision);
+        let deleted = store.delete_record(&key, revision, 8).await.unwrap();
+        if let Some(newer) = newer {
+            store
+                .put_record(&record("ben", "kettle", newer))
+                .await
+                .unwrap();
+        }
+        let place = (revision, 8);
+        let erased = store.finish_erasing(&key, place, there, deleted.unwrap());
+        erased.await.unwrap().survivors
+    };
+    store.put_record(&record("ben", "kettle", 1)).await.unwrap();
+    // Its comparison may have been queued before the queue was emptied.
+    assert_eq!(erase_with(Some(2)).await, std::slice::from_ref(&key));
+    assert_eq!(erase_with(None).await, []);
+}
+
 /// Announces a difference of the first record that rests on the second one, lets `between` happen,
 /// and then commits as if the check had passed before. Whether it was stored, and what `between` gave.
 async fn commit_after(

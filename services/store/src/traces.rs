@@ -15,7 +15,7 @@ use foil_proto::v1::{self, update::Change};
 use prost::Message as _;
 
 use crate::db::endless;
-use crate::model::RecordKey;
+use crate::model::{Erasure, RecordKey};
 use crate::{Store, StoreError};
 
 /// Most messages of one subject filter that are looked through.
@@ -40,12 +40,12 @@ impl Store {
         overwrite(&updates, sequence).await.map(drop)
     }
 
-    /// Of the log what stands before `sequence`, the erasing message.
+    /// Of the log and of its dead letters what came before the erasing message.
     pub(crate) async fn erase_traces_of_user(
         &self,
         tenant: &str,
         user: &str,
-        sequence: u64,
+        erasure: Erasure,
     ) -> Result<v1::Removed, StoreError> {
         let of_user = format!("{}.{}", encode(tenant), encode(user));
         let updates = subject::update(tenant, user);
@@ -56,7 +56,7 @@ impl Store {
         }
         Ok(v1::Removed {
             log: self
-                .wipe(stream::UPDATES, updates, Some(sequence), |_| true)
+                .wipe(stream::UPDATES, updates, Some(erasure.sequence), |_| true)
                 .await?,
             queued: self
                 .purge_work(&[
@@ -67,7 +67,7 @@ impl Store {
                 .await?,
             dead_letters: self
                 .wipe(stream::DEAD, dead_of(tenant), None, |letter| {
-                    letter_names_user(letter, user, &of_user)
+                    letter_names_user(letter, user, &of_user) && !came_after(letter, erasure)
                 })
                 .await?,
             events,
@@ -106,11 +106,12 @@ impl Store {
         })
     }
 
-    /// Of the log what stands before `sequence`; of the rest everything but the tenant's receipts.
+    /// Of the log and of its dead letters what came before the erasing message; of the rest everything
+    /// but the tenant's receipts.
     pub(crate) async fn erase_traces_of_tenant(
         &self,
         tenant: &str,
-        sequence: u64,
+        erasure: Erasure,
     ) -> Result<v1::Removed, StoreError> {
         let token = encode(tenant);
         let updates = below(subject::UPDATE_ALL, &token);
@@ -129,7 +130,7 @@ impl Store {
         .map(|(stream, all)| (stream, below(all, &token)));
         Ok(v1::Removed {
             log: self
-                .wipe(stream::UPDATES, updates, Some(sequence), |_| true)
+                .wipe(stream::UPDATES, updates, Some(erasure.sequence), |_| true)
                 .await?,
             // A request may hold what its caller wrote.
             queued: self.purge_work(&keys).await?
@@ -137,7 +138,9 @@ impl Store {
                     .wipe(stream::GENERATE, requests, None, |_| true)
                     .await?,
             dead_letters: self
-                .wipe(stream::DEAD, dead_of(tenant), None, |_| true)
+                .wipe(stream::DEAD, dead_of(tenant), None, |letter| {
+                    !came_after(letter, erasure)
+                })
                 .await?,
             events,
             ..v1::Removed::default()
@@ -262,6 +265,20 @@ fn original(letter: &StreamMessage) -> Option<&str> {
 
 fn is_update(subject: &str) -> bool {
     subject.starts_with(subject::UPDATE_ALL.trim_end_matches('>'))
+}
+
+/// Whether it keeps an update that came after the erasure and holds no text from before it: nobody
+/// asked for that to go.
+fn came_after(letter: &StreamMessage, erasure: Erasure) -> bool {
+    let sequence = letter.headers.get(header::DEAD_SEQUENCE);
+    let sequence = sequence.and_then(|value| value.as_str().parse::<u64>().ok());
+    let written_before = || match v1::Update::decode(&*letter.payload).map(|u| u.change) {
+        Ok(Some(Change::RecordUpsert(record))) => record.occurred_at_ms <= erasure.at_ms,
+        _ => false,
+    };
+    original(letter).is_some_and(is_update)
+        && sequence.is_some_and(|sequence| sequence > erasure.sequence)
+        && !written_before()
 }
 
 /// Their original subject tells whose they are; a request's tells its tenant only.

@@ -1,8 +1,9 @@
 //! Erasing a user: what goes, what stays, and that it stays so.
 
 use foil_proto::names::{header, stream, subject};
-use foil_proto::v1;
+use foil_proto::v1::{self, update::Change};
 use foil_store::{RecordKey, Store, Written};
+use prost::Message as _;
 
 use crate::support::{Rig, TENANT, at, difference, item_of, profile, record, users_of};
 
@@ -286,6 +287,52 @@ async fn more_than_a_page_of_records_goes() {
         (erased.records, records_of(&rig.store, "ben").await),
         (300, 0)
     );
+}
+
+#[tokio::test]
+async fn what_came_after_it_stays_and_is_named() {
+    let rig = Rig::start().await;
+    let js = rig.jetstream().await;
+    let earlier = record("ben", "kettle", 1);
+    let mut later = record("ben", "lamp", 1);
+    later.sequence = 30;
+    later.occurred_at_ms = at(20).at_ms + 1;
+    rig.store.put_record(&earlier).await.unwrap();
+    rig.store.put_record(&later).await.unwrap();
+    let letter = async |sequence: u64, occurred_at_ms: i64| {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert(
+            header::DEAD_SUBJECT,
+            subject::update(TENANT, "ben").as_str(),
+        );
+        headers.insert(header::DEAD_SEQUENCE, sequence.to_string().as_str());
+        let record = v1::RecordUpsert {
+            user: "ben".to_owned(),
+            occurred_at_ms,
+            ..v1::RecordUpsert::default()
+        };
+        let update = v1::Update {
+            tenant: TENANT.to_owned(),
+            change: Some(Change::RecordUpsert(record)),
+        };
+        let subject = subject::dead("embedder", TENANT);
+        let sent = js.publish_with_headers(subject, headers, update.encode_to_vec().into());
+        sent.await.unwrap().await.unwrap().sequence
+    };
+    let after = at(20).at_ms + 1;
+    letter(19, after).await;
+    letter(21, after - 1).await; // of an old text, published again
+    let stays = letter(21, after).await;
+
+    let erased = rig.store.erase_user(TENANT, "ben", at(20)).await.unwrap();
+    assert_eq!(erased.records, 1);
+    assert_eq!(erased.survivors, [later.key.clone()]);
+    assert_eq!(erased.removed.dead_letters, 2);
+    let dead = js.get_stream(stream::DEAD).await.unwrap();
+    assert!(dead.get_raw_message(stays).await.is_ok());
+    let tenant = rig.store.erase_tenant(TENANT, at(20)).await.unwrap();
+    assert_eq!(tenant.survivors, [later.key]);
+    assert!(dead.get_raw_message(stays).await.is_ok());
 }
 
 #[tokio::test]
