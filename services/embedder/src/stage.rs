@@ -211,7 +211,7 @@ impl Embedder {
             return Ok(Outcome::Skip("stale"));
         };
         let mut emits = self.follow_erasure(&tenant, &erased.recompare, &erased.reprofile);
-        emits.extend(self.queue_again(&tenant, &erased.survivors, cx).await?);
+        emits.extend(self.queue_again(&tenant, &erased.survivors).await?);
         // Whether or not anybody reads it: a profile that is there, or went, told of the deleted text.
         let slot = self.store.profile_slot(&tenant, user).await.or_stage()?;
         match slot.version {
@@ -244,7 +244,6 @@ impl Embedder {
         &self,
         tenant: &str,
         survivors: &[RecordKey],
-        cx: &Context,
     ) -> Result<Vec<Emit>, StageError> {
         let users: BTreeSet<&str> = survivors.iter().map(|key| key.user.as_str()).collect();
         let users: Vec<&str> = users.into_iter().collect();
@@ -254,8 +253,7 @@ impl Embedder {
         };
         let mut emits = items_of(tenant, survivors);
         emits.extend(active.iter().map(|user| self.profile_token(tenant, user)));
-        let again = |emit: Emit| emit.of_attempt(cx.delivered);
-        Ok(emits.into_iter().map(again).collect())
+        Ok(emits.into_iter().map(Emit::anew).collect())
     }
 
     async fn item(
@@ -288,7 +286,7 @@ impl Embedder {
         let erased = self.store.erase_user(tenant, user, erasure).await;
         let erased = erased.or_stage()?;
         let mut emits = self.follow_erasure(tenant, &erased.recompare, &erased.reprofile);
-        emits.extend(self.queue_again(tenant, &erased.survivors, cx).await?);
+        emits.extend(self.queue_again(tenant, &erased.survivors).await?);
         emits.push(events::user_erased(tenant, user, erasure, &erased));
         Ok(Outcome::Emit(emits))
     }
@@ -297,7 +295,7 @@ impl Embedder {
         let erasure = erasure(cx);
         let erased = self.store.erase_tenant(tenant, erasure).await.or_stage()?;
         let mut emits = self.follow_erasure(tenant, &erased.recompare, &[]);
-        emits.extend(self.queue_again(tenant, &erased.survivors, cx).await?);
+        emits.extend(self.queue_again(tenant, &erased.survivors).await?);
         emits.push(events::tenant_erased(tenant, erasure, &erased));
         Ok(Outcome::Emit(emits))
     }

@@ -151,10 +151,11 @@ pub(crate) fn prepare(
     let one = |(index, emit): (usize, Emit)| {
         // Not the place in the list: a later attempt may find less to do, and what then stands where
         // another output stood would be dropped as that one's duplicate.
-        let id = match emit.attempt {
-            None => format!("{id_stem}.{}", emit.subject),
-            Some(attempt) => format!("{id_stem}.{}.attempt.{attempt}", emit.subject),
-        };
+        let mut id = format!("{id_stem}.{}", emit.subject);
+        if emit.anew {
+            // Not the count of deliveries: that leaves out the excused ones.
+            id = format!("{id}.{:016x}", rand::random::<u64>());
+        }
         let times = seen.entry(emit.subject.clone()).or_default();
         let id = match std::mem::replace(times, *times + 1) {
             0 => id,

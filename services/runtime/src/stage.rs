@@ -51,7 +51,7 @@ pub enum Outcome {
 /// One message to publish. Its `Nats-Msg-Id` is derived from the input and its own subject, and from
 /// its place among outputs of that subject; so a redelivered input publishes nothing twice within the
 /// duplicate window, and what it finds to do then is not taken for what an earlier attempt published.
-/// [`Emit::of_attempt`] is for what an attempt must publish though an earlier one did.
+/// [`Emit::anew`] is for what an attempt must publish though an earlier one did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emit {
     pub subject: String,
@@ -59,8 +59,8 @@ pub struct Emit {
     /// Further headers. Values with control characters are refused at publishing.
     pub headers: Vec<(&'static str, String)>,
     pub schedule: Option<Schedule>,
-    /// Number of the attempt, where the id names it.
-    pub attempt: Option<u64>,
+    /// Whether every attempt publishes it, under an id of its own.
+    pub anew: bool,
 }
 
 /// Delivery later: published to `subject` of the schedule, where it replaces a pending one, and
@@ -80,7 +80,7 @@ impl Emit {
             payload: message.encode_to_vec().into(),
             headers: Vec::new(),
             schedule: None,
-            attempt: None,
+            anew: false,
         }
     }
 
@@ -94,8 +94,8 @@ impl Emit {
     /// The same, published by this attempt even if an earlier one published it within the duplicate
     /// window: for work that every attempt removes from its queue and has to put there again.
     #[must_use]
-    pub fn of_attempt(mut self, delivered: u64) -> Self {
-        self.attempt = Some(delivered);
+    pub fn anew(mut self) -> Self {
+        self.anew = true;
         self
     }
 
