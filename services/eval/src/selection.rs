@@ -1,0 +1,1 @@
+//! How well a user is told from others, before anything is generated.
