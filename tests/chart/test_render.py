@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import tarfile
 import tempfile
 import tomllib
 import unittest
@@ -232,11 +233,34 @@ class Monitoring(unittest.TestCase):
 
     def test_they_are_the_files_of_deploy(self):
         rules, shown = self.found(None)
-        files = sorted((helm.ROOT / "deploy/prometheus").glob("*.y*ml"))
-        groups = [yaml.safe_load(path.read_text()).get("groups", []) for path in files]
+        files = sorted((helm.ROOT / "deploy/prometheus/rules").glob("*.yaml"))
+        self.assertGreaterEqual(len(files), 2)
+        groups = [yaml.safe_load(path.read_text())["groups"] for path in files]
         self.assertEqual(rules, sum(groups, []))
-        files = (helm.ROOT / "deploy/grafana").glob("*.json")
+        files = list((helm.ROOT / "deploy/grafana").glob("*.json"))
+        self.assertGreaterEqual(len(files), 4)
         self.assertEqual(shown, {path.name: path.read_text().strip() for path in files})
+
+    def test_a_packed_chart_holds_them(self):
+        """Its folders of them are links to deploy/, which a package must not be."""
+        wanted = {
+            f"foil/files/{folder}/{path.name}"
+            for folder, kind in (("grafana", "json"), ("rules", "yaml"))
+            for path in (helm.CHART / "files" / folder).glob(f"*.{kind}")
+        }
+        self.assertGreaterEqual(len(wanted), 6)
+        with tempfile.TemporaryDirectory() as folder:
+            chart = pathlib.Path(folder, "helm/foil")
+            shutil.copytree(helm.CHART, chart, symlinks=True)
+            shutil.copytree(helm.packed()[0] / "charts", chart / "charts", dirs_exist_ok=True)
+            pathlib.Path(folder, "deploy").symlink_to(helm.ROOT / "deploy")
+            for version in helm.helms():
+                out = pathlib.Path(folder, version)
+                helm.run("package", chart, "--destination", out, helm=version)
+                (package,) = out.glob("*.tgz")
+                with tarfile.open(package) as archive:
+                    files = {found.name for found in archive if found.isfile()}
+                self.assertLessEqual(wanted, files)
 
     def test_whatever_is_there_gets_in_as_it_is(self):
         group = {
@@ -247,9 +271,7 @@ class Monitoring(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             chart = pathlib.Path(folder, "foil")
             shutil.copytree(helm.packed()[0], chart)
-            (chart / "files/prometheus/zz.yaml").write_text(yaml.safe_dump({"groups": [group]}))
-            # A file beside them that holds no rules, as Prometheus's own.
-            (chart / "files/prometheus/zzz.yaml").write_text("global: {scrape_interval: 15s}\n")
+            (chart / "files/rules/zz.yaml").write_text(yaml.safe_dump({"groups": [group]}))
             (chart / "files/grafana/zz.json").write_text(board)
             rules, shown = self.found(chart)
         self.assertEqual(rules[-1], group)
