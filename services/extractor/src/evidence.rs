@@ -66,16 +66,27 @@ pub fn compare(
     representatives: &[Sample<'_>],
     item: &[Sample<'_>],
 ) -> Vec<v1::Evidence> {
-    let target = measure(target);
-    let representatives: Vec<Values> = representatives.iter().map(measure).collect();
-    let item: Vec<Values> = item.iter().map(measure).collect();
+    let measured = |samples: &[Sample<'_>]| samples.iter().map(measure).collect::<Vec<Values>>();
+    compare_measured(
+        &measure(target),
+        &measured(representatives),
+        &measured(item),
+    )
+}
+
+/// [`compare`] of what is measured already.
+pub fn compare_measured(
+    target: &Values,
+    representatives: &[Values],
+    item: &[Values],
+) -> Vec<v1::Evidence> {
     let column =
         |rows: &[Values], i: usize| -> Vec<f64> { rows.iter().filter_map(|row| row[i]).collect() };
     (0..FEATURES.len())
         .filter_map(|i| {
             let value = target[i]?;
-            let peers_mean = mean(&column(&representatives, i))?;
-            let item = column(&item, i);
+            let peers_mean = mean(&column(representatives, i))?;
+            let item = column(item, i);
             let item_mean = mean(&item).unwrap_or(value);
             let z_score = match deviation(&item, item_mean) {
                 sd if sd > 1e-9 => ((value - item_mean) / sd).clamp(-Z_ABS_MAX, Z_ABS_MAX),

@@ -10,9 +10,30 @@ const B: f64 = 0.75;
 /// negative one.
 const EPSILON: f64 = 0.25;
 
+/// How a text is taken apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Words {
+    /// Words in lower case; punctuation is none.
+    #[default]
+    Unicode,
+    /// What stands between white space, as it is written: the paper's, and the Python package
+    /// rank_bm25's usual one.
+    Whitespace,
+}
+
+impl Words {
+    /// The words of a text, in its order.
+    pub fn of(self, text: &str) -> Vec<String> {
+        match self {
+            Self::Unicode => text.unicode_words().map(str::to_lowercase).collect(),
+            Self::Whitespace => text.split_whitespace().map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// Words in lower case; punctuation is none.
 pub fn words(text: &str) -> Vec<String> {
-    text.unicode_words().map(str::to_lowercase).collect()
+    Words::Unicode.of(text)
 }
 
 /// Score of each document for the query; 0 where they share no word.
@@ -111,6 +132,13 @@ mod tests {
     fn the_matching_ones_come_first() {
         assert_eq!(best(&words("a desk lamp"), &documents(), 2)[0], 1);
         assert_eq!(best(&words("lamp"), &documents(), 9).len(), 3);
+    }
+
+    #[test]
+    fn a_text_is_taken_apart_in_two_ways() {
+        let text = "Don't, Walk!";
+        assert_eq!(Words::default().of(text), ["don't", "walk"]);
+        assert_eq!(Words::Whitespace.of(text), ["Don't,", "Walk!"]);
     }
 
     #[test]
