@@ -6,11 +6,14 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "proto/examples"
@@ -36,6 +39,19 @@ def named(variable, path=None):
         hint = "cargo build --release --bins" if path else "deploy/local/setup"
         raise RuntimeError(f"no file {found}; {hint} makes it")
     return found
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def answers(url):
+    try:
+        return urllib.request.urlopen(url, timeout=1).status == 200
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
 
 
 def code_blocks(language):
@@ -112,6 +128,24 @@ class Rig(unittest.TestCase):
         address = re.compile(r"^listening on (\S+)$", re.MULTILINE)
         found = cls.wait_for(lambda: address.search(words.read_text()), child, words)
         return f"http://{found[1]}"
+
+    @classmethod
+    def start_foil(cls, **settings):
+        """`foil up` with the small models, at `cls.nats_url`; gives the address of its admin port."""
+        admin = f"127.0.0.1:{free_port()}"
+        cls.qdrant_url = f"http://127.0.0.1:{free_port()}"
+        settings = {
+            "nats.url": cls.nats_url,
+            "store.qdrant_url": cls.qdrant_url,
+            "admin.listen": admin,
+            "up.nats_server": program("FOIL_TEST_NATS_SERVER"),
+            "llm.model": named("FOIL_TEST_LLM_MODEL"),
+            "embed.model": named("FOIL_TEST_EMBED_MODEL"),
+        } | settings
+        flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        child, words = cls.start(cls.foil, "up", "--data-dir", cls.folder / "data", *flags)
+        cls.wait_for(lambda: answers(f"http://{admin}/readyz"), child, words)
+        return admin
 
     @classmethod
     def provision(cls, **settings):

@@ -2,15 +2,12 @@
 
 import asyncio
 import re
-import socket
 import time
 import unittest
-import urllib.error
-import urllib.request
 
 import nats
 
-from rig import COMMAND_S, EXAMPLES, Rig, code_blocks, named, program, shown
+from rig import COMMAND_S, EXAMPLES, Rig, code_blocks, free_port, program, shown
 
 SCRIPT = EXAMPLES / "ask.py"
 PRODUCER = EXAMPLES / "producer.py"
@@ -18,44 +15,15 @@ LINES_MAX = 25
 NOBODY = "[non-perso no_history]\n"
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 class Ask(Rig):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.nats_url = f"nats://127.0.0.1:{free_port()}"
-        cls.start_foil()
+        # Nothing here needs an LLM's text: what the requests start is broken off at the end.
+        cls.start_foil(**{"shutdown.deadline": "5s"})
         cls.run_shown(PRODUCER.name)
         cls.settle()
-
-    @classmethod
-    def start_foil(cls):
-        admin = f"127.0.0.1:{free_port()}"
-        settings = {
-            "nats.url": cls.nats_url,
-            "store.qdrant_url": f"http://127.0.0.1:{free_port()}",
-            "admin.listen": admin,
-            "up.nats_server": program("FOIL_TEST_NATS_SERVER"),
-            "llm.model": named("FOIL_TEST_LLM_MODEL"),
-            "embed.model": named("FOIL_TEST_EMBED_MODEL"),
-            # Nothing here needs an LLM's text: what the requests start is broken off at the end.
-            "shutdown.deadline": "5s",
-        }
-        flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-        child, words = cls.start(cls.foil, "up", "--data-dir", cls.folder / "data", *flags)
-
-        def ready():
-            try:
-                return urllib.request.urlopen(f"http://{admin}/readyz", timeout=1).status == 200
-            except (urllib.error.URLError, TimeoutError, ConnectionError):
-                return False
-
-        cls.wait_for(ready, child, words)
 
     @classmethod
     def settle(cls):

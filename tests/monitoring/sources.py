@@ -18,8 +18,11 @@ PROMETHEUS = ROOT / "deploy/prometheus"
 RUNBOOK = ROOT / "deploy/runbook.md"
 TABLE = ROOT / "deploy/metrics.md"
 COMMAND_S = 120
-# What Grafana puts in by itself, as for a short range.
-GRAFANAS = {"$__rate_interval": "1m", "$__range": "5m", "$__interval": "15s"}
+# What Grafana puts in by itself.
+GRAFANAS = ("$__rate_interval", "$__range", "$__interval")
+MATCHES = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
+# Operators whose result may rightly be empty.
+WITHOUT_DATA = {">", "<", ">=", "<=", "==", "!=", "and", "or", "unless"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +85,9 @@ def label_values(variable):
     return re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"], re.S).groups()
 
 
-def substituted(expr, values):
+def substituted(expr, values, range="5m"):
     """As Grafana does: longer names first, so that none is taken for the beginning of another."""
-    every = GRAFANAS | {f"${name}": value for name, value in values.items()}
+    every = dict.fromkeys(GRAFANAS, range) | {f"${name}": value for name, value in values.items()}
     for name in sorted(every, key=len, reverse=True):
         expr = expr.replace(name, every[name])
     return expr
@@ -131,6 +134,16 @@ def selectors(expr):
     """Each series that an expression reads: its name, and the labels that it matches."""
     for node in nodes(expr, promql.VectorSelector):
         yield node.name, [matcher.name for matcher in node.matchers.matchers]
+
+
+def selected(expr):
+    """Each instant selector of an expression, by itself."""
+    for node in nodes(expr, promql.VectorSelector):
+        matchers = ",".join(
+            f"{found.name}{MATCHES[str(found.op)]}{json.dumps(found.value)}"
+            for found in node.matchers.matchers
+        )
+        yield f"{node.name}{{{matchers}}}"
 
 
 def grouped(expr):
