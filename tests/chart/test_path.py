@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import unittest
 import urllib.error
@@ -111,6 +112,28 @@ class Commands(unittest.TestCase):
             if line.startswith(("helm install", "helm --", "kubectl")):
                 self.assertIn("--namespace foil", line)
         self.assertEqual(beginning("helm --namespace foil test"), "helm --namespace foil test foil")
+
+    def test_the_secrets_for_production_are_those_that_it_names(self):
+        """Of the block below the path, with seeds by the real command."""
+        block = re.search(r"^```sh\n(foil nats-auth .*?)^```$", README, re.M | re.S)[1]
+        roles = re.search(r"^for role in (.*); do$", block, re.M)[1].split()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        foil = rig.program("CARGO_TARGET_DIR", "release/foil")
+        first = [foil, *shlex.split(block.splitlines()[0])[1:]]
+        subprocess.run(first, cwd=folder, timeout=60, check=True, stdout=subprocess.DEVNULL)
+        self.assertIn("--from-file=nats.nk=seeds/$role.nk", block)
+        for role in roles:
+            self.assertTrue(os.path.isfile(f"{folder}/seeds/{role}.nk"), role)
+        secrets = {
+            item["secret"]["name"]
+            for _, pod in helm.pods(helm.rendered("production"))
+            for volume in pod["volumes"]
+            for item in volume.get("projected", {}).get("sources", [])
+        }
+        self.assertEqual(
+            {f"foil-nats-{role}" for role in roles},
+            {name for name in secrets if name.startswith("foil-nats-") and name != "foil-nats-tls"},
+        )
 
 
 class Walk(rig.Rig):
