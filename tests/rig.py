@@ -121,13 +121,18 @@ class Rig(unittest.TestCase):
 
     @classmethod
     def start_qdrant(cls):
+        return cls.start_edge("127.0.0.1:0")[1]
+
+    @classmethod
+    def start_edge(cls, listen):
+        """Gives the process and its URL."""
         child, words = cls.start(
             program("CARGO_TARGET_DIR", "release/foil-edge"),
-            "--data-dir", cls.folder / "qdrant", "--listen", "127.0.0.1:0",
+            "--data-dir", cls.folder / "qdrant", "--listen", listen,
         )
         address = re.compile(r"^listening on (\S+)$", re.MULTILINE)
         found = cls.wait_for(lambda: address.search(words.read_text()), child, words)
-        return f"http://{found[1]}"
+        return child, f"http://{found[1]}"
 
     @classmethod
     def start_foil(cls, **settings):

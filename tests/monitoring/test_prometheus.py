@@ -7,6 +7,7 @@ of every dashboard and rule returns data from it.
 prints the queries of that dashboard with their values too."""
 
 import asyncio
+import concurrent.futures
 import json
 import math
 import os
@@ -28,6 +29,19 @@ INTERVAL = "1s"
 RANGE = "10m"
 SETTLE_S = 180
 QUERY_S = 30
+# Small enough that there is too much for them.
+SETTINGS = {
+    "up.embedded_qdrant": "false",
+    "mover.lag_every": "1s",
+    "embed.queue": "1",
+    "llm.parallel": "2",
+    "llm.queue": "1",
+    "extractor.worker.permits": "2",
+    "profiler.worker.permits": "1",
+    "shutdown.deadline": "5s",
+}
+# Texts at once; the LLM takes three.
+CROWD = 7
 # Two who wrote on the same things, of the first file of the corpus.
 USERS = ("hedda", "dario")
 ITEM = "cafe-lantern-yard"
@@ -85,9 +99,14 @@ class Queries(Rig):
     def setUpClass(cls):
         super().setUpClass()
         cls.nats_url = f"nats://127.0.0.1:{free_port()}"
-        cls.admin = cls.start_foil(**{"mover.lag_every": "1s", "shutdown.deadline": "5s"})
+        cls.edge, cls.qdrant_url = cls.start_edge("127.0.0.1:0")
+        cls.admin = cls.start_foil(**SETTINGS, **{"store.qdrant_url": cls.qdrant_url})
         cls.prometheus = cls.start_prometheus()
+        cls.prometheus.wait_until("foil_consumer_found == 1", "the first scrape")
         cls.work()
+        cls.overload()
+        cls.lose_qdrant()
+        cls.lose_a_consumer()
         for name in filter(None, os.environ.get("FOIL_SHOW_QUERIES", "").split(",")):
             cls.show(name)
 
@@ -112,32 +131,33 @@ class Queries(Rig):
         return Prometheus(address)
 
     @classmethod
-    def ask(cls, verb, user, *arguments, fails=False):
+    def foil_says(cls, *arguments):
+        """Whether it ended well."""
         try:
             cls.run_program(
-                cls.foil, verb, user, "--set", f"nats.url={cls.nats_url}",
-                "--set", f"store.qdrant_url={cls.qdrant_url}", *arguments,
+                cls.foil, *arguments, "--set", f"nats.url={cls.nats_url}",
+                "--set", f"store.qdrant_url={cls.qdrant_url}",
             )
-        except RuntimeError:
-            if not fails:
-                raise
+        except RuntimeError as error:
+            return str(error)
+        return ""
+
+    @classmethod
+    def must(cls, *arguments):
+        if error := cls.foil_says(*arguments):
+            raise RuntimeError(error)
 
     @classmethod
     def work(cls):
         """Each kind of work twice, the second after the first was scraped: a rate needs both."""
-        known = cls.prometheus
-        known.wait_until("foil_consumer_found == 1", "the first scrape")
-        for file in ("items", "users-1"):
-            cls.run_program(
-                cls.foil, "ingest", CORPUS / f"{file}.ndjson", "--set", f"nats.url={cls.nats_url}"
-            )
+        cls.must("ingest", CORPUS / "items.ndjson", CORPUS / "users-1.ndjson")
         for versions, user in enumerate(USERS, 1):
             asyncio.run(cls.publish_what_can_never_work())
-            cls.ask("context", user, "--item", ITEM)
-            cls.ask("generate", user, "--item", ITEM, "--max-tokens", "16")
-            # Nobody writes a text in a tenth of a second.
-            cls.ask("generate", user, "--item", ITEM, "--timeout", "100ms", fails=True)
-            known.wait_until(
+            cls.must("context", user, "--item", ITEM)
+            cls.must("generate", user, "--item", ITEM, "--max-tokens", "16")
+            # Nobody writes a text in so short a time.
+            assert cls.foil_says("generate", user, "--item", ITEM, "--timeout", "300ms")
+            cls.prometheus.wait_until(
                 f'sum(foil_profile_versions_total{{strategy="dpl"}}) >= {versions}', f"a profile of {user}"
             )
 
@@ -145,6 +165,36 @@ class Queries(Rig):
     async def publish_what_can_never_work(cls):
         async with await nats.connect(cls.nats_url) as client:
             await client.jetstream().publish("foil.v1.update.demo.nobody", os.urandom(16))
+
+    @classmethod
+    def overload(cls):
+        """More requests at once than the LLM takes."""
+        text = ("generate", USERS[0], "--item", ITEM, "--max-tokens", "128")
+        with concurrent.futures.ThreadPoolExecutor(CROWD) as pool:
+            said = list(pool.map(lambda _: cls.foil_says(*text), range(CROWD)))
+        assert any("too much to do" in words for words in said), said
+
+    @classmethod
+    def lose_qdrant(cls):
+        """While updates are being stored."""
+        cls.must("ingest", CORPUS / "users-2.ndjson")
+        cls.edge.kill()
+        cls.edge.wait()
+        cls.prometheus.wait_until('foil_check_up{check="embedder.store"} == 0', "the loss of Qdrant")
+        cls.start_edge(cls.qdrant_url.removeprefix("http://"))
+        cls.prometheus.wait_until('foil_check_up{check="embedder.store"} == 1', "Qdrant's return")
+
+    @classmethod
+    def lose_a_consumer(cls):
+        """As by somebody's mistake; `foil provision` is the remedy."""
+        async def delete():
+            async with await nats.connect(cls.nats_url) as client:
+                await client.jetstream().delete_consumer("FOIL_SELECT", "selector")
+
+        asyncio.run(delete())
+        cls.prometheus.wait_until('foil_consumer_found{stage="selector"} == 0', "a consumer's loss")
+        cls.provision()
+        cls.prometheus.wait_until('foil_consumer_found{stage="selector"} == 1', "its return")
 
     @classmethod
     def show(cls, name):
