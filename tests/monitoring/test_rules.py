@@ -1,6 +1,8 @@
 """Recording rules and alerts: what promtool says of them, and that each alert is seen to fire."""
 
+import pathlib
 import re
+import tempfile
 import unittest
 
 import yaml
@@ -23,6 +25,26 @@ class Rules(unittest.TestCase):
         files = sorted((sources.PROMETHEUS / "rules").glob("*.yaml"))
         done = promtool("check", "rules", "--lint=all", "--lint-fatal", *files)
         self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_compose_mounts_what_its_servers_read(self):
+        compose = yaml.safe_load((sources.ROOT / "deploy/compose.yaml").read_text("utf-8"))
+        mounted = {}
+        for service in ("prometheus", "grafana"):
+            for volume in compose["services"][service]["volumes"]:
+                source, target, mode = volume.split(":")
+                self.assertEqual(mode, "ro")
+                mounted[target] = sources.ROOT / "deploy" / source
+        content = compose["configs"]["prometheus"]["content"]
+        for target, source in mounted.items():
+            content = content.replace(target, str(source))
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "prometheus.yml")
+            file.write_text(content)
+            done = promtool("check", "config", file)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("2 rule files found", done.stdout)
+        (provider,) = yaml.safe_load(compose["configs"]["dashboards"]["content"])["providers"]
+        self.assertEqual(mounted[provider["options"]["path"]].resolve(), sources.GRAFANA)
 
     def test_they_do_what_their_tests_say(self):
         self.assertGreaterEqual(len(TESTS), 6)
