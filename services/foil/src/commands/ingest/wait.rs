@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream::Context as JetStream;
-use foil_proto::names::{stage, stream};
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use foil_proto::names::{header, stage, stream};
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::meter::LINE_EVERY;
@@ -17,6 +19,10 @@ use crate::session::Session;
 const POLL_EVERY: Duration = Duration::from_millis(500);
 /// Between a message's ack and its successor's there is a moment in which nothing shows.
 const IDLE_POLLS: u32 = 2;
+/// A server that runs fires a schedule at its time; one that was just started may take a while.
+const OVERDUE: SignedDuration = SignedDuration::from_secs(20);
+/// Most messages that are looked at for being no work.
+const BROUGHT_BACK_MAX: u64 = 10_000;
 /// Polls in a row that may fail.
 const FAILURES_MAX: u32 = 20;
 
@@ -116,21 +122,58 @@ pub async fn tell(jetstream: JetStream) {
 /// # Errors
 /// When NATS does not answer, or a stream is missing.
 pub async fn left(jetstream: &JetStream) -> Result<Left> {
-    let updates = jetstream.get_stream_no_info(stream::UPDATES).await;
-    let updates = updates.context(stream::UPDATES)?;
-    let embedder = updates.consumer_info(stage::EMBEDDER).await;
-    let embedder = embedder.with_context(|| format!("consumer {}", stage::EMBEDDER))?;
     Ok(Left {
-        records: embedder.num_pending + embedder.num_ack_pending as u64,
-        items: messages(jetstream, stream::SELECT).await?,
-        comparisons: messages(jetstream, stream::EXTRACT).await?,
-        profiles: messages(jetstream, stream::PROFILE).await?,
+        records: waiting(jetstream, stream::UPDATES, stage::EMBEDDER).await?,
+        items: waiting(jetstream, stream::SELECT, stage::SELECTOR).await?,
+        comparisons: waiting(jetstream, stream::EXTRACT, stage::EXTRACTOR).await?,
+        profiles: profiles(jetstream).await?,
     })
 }
 
-async fn messages(jetstream: &JetStream, name: &'static str) -> Result<u64> {
-    let stream = jetstream.get_stream(name).await.context(name)?;
-    Ok(stream.cached_info().state.messages)
+/// What the consumer has before it. Not what its stream holds: a nats-server that was killed may bring
+/// back messages that were acked, and delivers them to nobody.
+async fn waiting(jetstream: &JetStream, name: &'static str, consumer: &'static str) -> Result<u64> {
+    let stream = jetstream.get_stream_no_info(name).await.context(name)?;
+    let info = stream.consumer_info(consumer).await;
+    let info = info.with_context(|| format!("consumer {consumer}"))?;
+    Ok(info.num_pending + info.num_ack_pending as u64)
+}
+/// Profiles that are queued or scheduled: the stream's messages without those at its front that such a
+/// server brought back, acked ones and schedules that it fired. Once all work is done only these are
+/// left, so the count ends at 0.
+async fn profiles(jetstream: &JetStream) -> Result<u64> {
+    let stream = jetstream.get_stream(stream::PROFILE).await;
+    let stream = stream.context(stream::PROFILE)?;
+    let state = &stream.cached_info().state;
+    let profiler = stream.consumer_info(stage::PROFILER).await;
+    let profiler = profiler.with_context(|| format!("consumer {}", stage::PROFILER))?;
+    let done = profiler.ack_floor.stream_sequence;
+    let (mut back, mut from) = (0, state.first_sequence);
+    while back < state.messages.min(BROUGHT_BACK_MAX) {
+        let ask = stream.raw_message_builder().sequence(from);
+        let message = match ask.next_by_subject(">").send().await {
+            Ok(message) => message,
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => break,
+            Err(error) => return Err(error).context(stream::PROFILE),
+        };
+        let is_work = match message.headers.get(header::SCHEDULE) {
+            Some(schedule) => !is_overdue(schedule.as_str(), Timestamp::now()),
+            None => message.sequence > done,
+        };
+        if is_work {
+            break;
+        }
+        back += 1;
+        from = message.sequence + 1;
+    }
+    Ok(state.messages.saturating_sub(back))
+}
+
+/// Whether its time, as in `@at 2026-01-01T00:00:00Z`, has long come. What is no time is not.
+fn is_overdue(schedule: &str, now: Timestamp) -> bool {
+    let at = schedule.strip_prefix("@at ");
+    let at = at.and_then(|at| at.parse::<Timestamp>().ok());
+    at.is_some_and(|at| now.duration_since(at) > OVERDUE)
 }
 
 /// Sequence of the newest dead letter; 0 without one.
@@ -220,6 +263,15 @@ mod tests {
         };
         let words = "left: 1 record, 0 items, 0 comparisons, 2 profiles";
         assert_eq!(left.to_string(), words);
+    }
+
+    #[test]
+    fn a_schedule_is_overdue_when_its_time_has_long_come() {
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        assert!(is_overdue("@at 2026-01-01T00:00:39Z", now));
+        assert!(!is_overdue("@at 2026-01-01T00:00:41Z", now));
+        assert!(!is_overdue("@at 2026-01-01T00:02:00Z", now));
+        assert!(!is_overdue("@every 1s", now));
     }
 
     #[test]
