@@ -86,6 +86,16 @@ pub mod header {
     /// On a marker in FOIL_PROFILES: the version after which counting goes on.
     pub const LAST_VERSION: &str = "Foil-Last-Version";
 
+    /// On events: CloudEvents' attributes, as its binding for NATS has them in binary mode.
+    pub const CE_SPECVERSION: &str = "ce-specversion";
+    /// The same as [`MESSAGE_ID`]: of two events with one id one is a duplicate.
+    pub const CE_ID: &str = "ce-id";
+    pub const CE_SOURCE: &str = "ce-source";
+    pub const CE_TYPE: &str = "ce-type";
+    pub const CE_TIME: &str = "ce-time";
+    pub const CE_SUBJECT: &str = "ce-subject";
+    pub const CE_DATACONTENTTYPE: &str = "ce-datacontenttype";
+
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
     pub const TTL: &str = "Nats-TTL";
     pub const SCHEDULE: &str = "Nats-Schedule";

@@ -9,11 +9,14 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::http;
 use crate::look::Look;
 use crate::up::Up;
 
 /// Longest time for a verb that does not say how long it may take.
 const VERB_LIMIT: Duration = Duration::from_secs(60);
+
+const METRICS_LIMIT: Duration = Duration::from_secs(5);
 
 /// The value of a variable that `deploy/local/env.sh` sets: a file of the set-up.
 ///
@@ -220,6 +223,17 @@ impl Place {
     /// When nothing does.
     pub async fn look(&self) -> Look {
         Look::at(&self.nats_address(), &self.qdrant_address()).await
+    }
+
+    /// What `/metrics` of a running `foil up` says.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn metrics(&self) -> String {
+        let answer = http::get(&self.admin_address(), "/metrics", METRICS_LIMIT);
+        let (status, text) = answer.expect("the admin port answers");
+        assert_eq!(status, 200, "{text}");
+        text
     }
 
     pub(crate) fn log(&self) -> PathBuf {

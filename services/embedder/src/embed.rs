@@ -5,8 +5,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::config::{EmbedConfig, EmbedEngine};
-use crate::llama_cpp::LlamaEmbedder;
-use crate::openai::OpenAiEmbedder;
+use crate::llama_cpp::{self, LlamaEmbedder};
+use crate::openai::{self, OpenAiEmbedder};
+use crate::trace::Traced;
 
 /// Turns texts into vectors. Callers may run at once; an adapter batches across them.
 pub trait TextEmbedder: Send + Sync {
@@ -54,9 +55,12 @@ pub async fn load(config: &EmbedConfig) -> Result<Arc<dyn TextEmbedder>, EmbedEr
             let config = config.clone();
             let loaded = tokio::task::spawn_blocking(move || LlamaEmbedder::load(&config)).await;
             let model = loaded.map_err(|error| EmbedError::Unavailable(error.to_string()))??;
-            Ok(Arc::new(model))
+            Ok(Arc::new(Traced::new(model, llama_cpp::ENGINE)))
         }
-        EmbedEngine::Openai => Ok(Arc::new(OpenAiEmbedder::new(config)?)),
+        EmbedEngine::Openai => {
+            let model = OpenAiEmbedder::new(config)?;
+            Ok(Arc::new(Traced::new(model, openai::ENGINE)))
+        }
     }
 }
 

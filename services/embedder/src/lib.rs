@@ -11,8 +11,10 @@ use foil_store::{Store, events};
 pub mod config;
 pub mod embed;
 pub mod llama_cpp;
+pub mod metrics;
 pub mod openai;
 mod stage;
+mod trace;
 
 pub use config::{Config, EmbedConfig, EmbedEngine, EmbedderConfig};
 pub use embed::{EmbedError, TextEmbedder, load};

@@ -21,11 +21,14 @@ use tokio::sync::oneshot;
 
 use crate::config::EmbedConfig;
 use crate::embed::{EmbedError, TextEmbedder, normalised};
+use crate::metrics::EngineLabels;
 
 mod thread;
 
 use thread::{Job, failed};
 
+/// As in telemetry.
+pub(crate) const ENGINE: &str = "llama-cpp";
 /// Texts of one micro-batch; each is a sequence of its own.
 const TEXTS_MAX: usize = 64;
 /// No vocabulary has tokens of this many bytes on average: what lies behind is cut off anyway, and
@@ -66,19 +69,21 @@ impl LlamaEmbedder {
         let (ready, made) = sync_channel(1);
         let served = Arc::clone(&weights);
         let queue = config.queue;
+        let name = path.file_stem().unwrap_or(path.as_os_str());
+        let name = name.to_string_lossy().into_owned();
+        let labels = EngineLabels::new(ENGINE, &name);
         let thread = Builder::new()
             .name("llama-embed".into())
-            .spawn(move || thread::run(&served, shape, (&inbox, queue), ready))
+            .spawn(move || thread::run(&served, shape, &labels, (&inbox, queue), ready))
             .map_err(|error| load_error(path, error))?;
         match made.recv() {
             Ok(Ok(())) => {}
             Ok(Err(cause)) => return Err(load_error(path, cause)),
             Err(_) => return Err(load_error(path, "its thread ended")),
         }
-        let name = path.file_stem().unwrap_or(path.as_os_str());
         let limit = weights.n_ctx_train().min(config.max_tokens);
         Ok(Self {
-            name: name.to_string_lossy().into_owned(),
+            name,
             dimension: shape.dimension,
             max_tokens: limit as usize,
             queue,

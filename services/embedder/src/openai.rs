@@ -11,7 +11,10 @@ use tokio::sync::Semaphore;
 
 use crate::config::EmbedConfig;
 use crate::embed::{EmbedError, TextEmbedder, normalised};
+use crate::metrics::EngineLabels;
 
+/// As in telemetry.
+pub(crate) const ENGINE: &str = "openai";
 const CONNECT: Duration = Duration::from_secs(5);
 /// A number in JSON, with its comma and generous white space.
 const BYTES_PER_NUMBER: usize = 32;
@@ -24,6 +27,7 @@ pub struct OpenAiEmbedder {
     client: Client,
     url: Url,
     model: String,
+    labels: EngineLabels,
     dimension: usize,
     text_bytes: usize,
     places: Semaphore,
@@ -34,6 +38,15 @@ pub struct OpenAiEmbedder {
 #[derive(Deserialize)]
 struct Answer {
     data: Vec<Entry>,
+    #[serde(default)]
+    usage: Usage,
+}
+
+/// Not every server tells.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Usage {
+    prompt_tokens: usize,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +66,7 @@ impl OpenAiEmbedder {
             client: client(config)?,
             url: endpoint(base_url)?,
             model: config.model.clone(),
+            labels: EngineLabels::new(ENGINE, &config.model),
             dimension: config.dimension as usize,
             text_bytes: config.max_tokens as usize * BYTES_PER_TOKEN,
             places: Semaphore::new(config.queue),
@@ -84,6 +98,7 @@ impl OpenAiEmbedder {
         }
         let bad = |_| EmbedError::BadOutput("not the JSON of embeddings".into());
         let answer: Answer = serde_json::from_slice(&bytes).map_err(bad)?;
+        self.labels.request(texts.len(), answer.usage.prompt_tokens);
         self.in_order(answer, texts.len())
     }
 

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod config;
 pub mod evidence;
 pub mod findings;
+pub mod metrics;
 pub mod leak;
 pub mod stage;
 
@@ -47,6 +48,7 @@ pub async fn run(
         health: health.clone(),
         temperature: config.temperature,
         outage_delay: config.outage_delay,
+        stage: stages::EXTRACTOR,
     };
     let stage = Extractor::new(config, store.clone(), asker).map_err(RunError::other)?;
     let spec = StageSpec::new(stages::EXTRACTOR, stream::EXTRACT).with_dead_event(events::dead);

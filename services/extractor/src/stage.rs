@@ -8,13 +8,14 @@ use foil_llm::{Answer, Asker};
 use foil_proto::names::subject;
 use foil_proto::{check, v1};
 use foil_runtime::{Classify as _, Context, Emit, KeyedMutex, Outcome, Reason, Stage, StageError};
-use foil_store::{OrStage as _, Record, RecordKey, Store, Written, events};
+use foil_store::{MadeBy, OrStage as _, Record, RecordKey, Store, Written, events};
 use uuid::Uuid;
 
 use crate::compare::{Comparison, sample};
 use crate::config::ExtractorConfig;
 use crate::evidence::{self, Sample};
 use crate::findings;
+use crate::metrics;
 
 /// Most representatives of a comparison, as in [`v1::ExtractWork`].
 const REPRESENTATIVES_MAX: usize = 16;
@@ -55,6 +56,10 @@ impl Stage for Extractor {
             self.store.clear_due(&key, mark).await.or_stage()?;
             return Ok(Outcome::Emit(vec![look_again(&key)]));
         }
+        // A token stands for all that led to it; the update was one of them.
+        self.store
+            .link_traces(&key.tenant, &[&target], MadeBy::Update)
+            .await;
         let evidence = self.evidence(&target, &representatives).await?;
         let item = self.store.item(&key.tenant, &key.item).await.or_stage()?;
         let comparison = Comparison {
@@ -85,6 +90,7 @@ impl Stage for Extractor {
         if written.await.or_stage()? == Written::Stale {
             return Ok(Outcome::Emit(vec![look_again(&key)]));
         }
+        metrics::stored(&difference);
         let event = stored_event(&key, target.revision);
         Ok(Outcome::Emit(vec![self.profile_token(&key), event]))
     }

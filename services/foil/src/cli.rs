@@ -96,6 +96,11 @@ pub enum Verb {
     /// Shows streams, lag and stages
     #[command(after_help = "Example:\n  foil status --json")]
     Status,
+    /// Lists every metric that Foil exports, with its kind and its labels
+    ///
+    /// deploy/metrics.md says what they mean.
+    #[command(after_help = "Example:\n  foil metrics --json")]
+    Metrics,
     /// Makes the keys of NATS users, one for each role, and the server's configuration with their rights
     ///
     /// Keys that are there are kept: to replace one, delete its file and run this again. Then reload

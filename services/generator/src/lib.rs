@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 mod evidence;
 mod history;
+pub mod metrics;
 mod prompt;
 mod reply;
 mod stage;

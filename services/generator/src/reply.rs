@@ -1,11 +1,16 @@
 //! The streamed reply: numbered parts on the caller's inbox.
 
+use std::time::SystemTime;
+
 use async_nats::Subject;
-use foil_proto::names::header;
+use foil_llm::metrics::{Cost, charge};
+use foil_proto::names::{header, stage};
 use foil_proto::v1::generate_reply::Part;
 use foil_proto::v1::{Failure, GenerateReply};
 use foil_runtime::{Classify as _, Context, Reason, StageError};
 use prost::Message as _;
+
+use crate::metrics;
 
 /// Longest inbox subject, bytes.
 const SUBJECT_BYTES_MAX: usize = 256;
@@ -37,6 +42,12 @@ pub(crate) struct Reply {
     client: async_nats::Client,
     inbox: Subject,
     sequence: u32,
+    /// The request's, to put the cost of the reply to its tenant's account.
+    subject: String,
+    asked_at: SystemTime,
+    /// Strategy, and why it is less than what was asked for; empty before that is known.
+    served: (String, String),
+    has_text: bool,
 }
 
 impl Reply {
@@ -54,11 +65,16 @@ impl Reply {
             client: cx.client.clone(),
             inbox: Subject::from(inbox.to_owned()),
             sequence: 0,
+            subject: cx.subject.clone(),
+            asked_at: cx.published_at,
+            served: Default::default(),
+            has_text: false,
         })
     }
 
     /// Sends the next part. Core NATS: nobody may be listening any more.
     pub(crate) async fn send(&mut self, part: Part) {
+        self.note(&part);
         let reply = GenerateReply {
             sequence: self.sequence,
             part: Some(part),
@@ -74,11 +90,32 @@ impl Reply {
 
     /// The last part of a reply that failed.
     pub(crate) async fn fail(&mut self, code: Code, message: impl Into<String>) {
+        metrics::replied(&self.served, code.as_str(), self.asked_at);
         let failure = Failure {
             code: code.as_str().to_owned(),
             message: message.into(),
         };
         self.send(Part::Failure(failure)).await;
+    }
+
+    fn note(&mut self, part: &Part) {
+        match part {
+            Part::Context(context) => {
+                self.served = (context.strategy.clone(), context.degraded.clone());
+            }
+            Part::Delta(_) => self.has_text = true,
+            Part::Done(done) => {
+                let result = if self.has_text { "text" } else { "context" };
+                metrics::replied(&self.served, result, self.asked_at);
+                let cost = Cost {
+                    calls: done.llm_calls,
+                    input_tokens: done.prompt_tokens,
+                    output_tokens: done.completion_tokens,
+                };
+                charge(&self.subject, stage::GENERATOR, cost);
+            }
+            Part::Failure(_) => {}
+        }
     }
 
     /// Waits until what was sent has left this process.

@@ -9,6 +9,7 @@ use crate::chat::{
     ChatRequest, Completion, EngineError, LanguageModel, Message, Role, Usage, collect,
 };
 use crate::health::ModelHealth;
+use crate::metrics::{self, Cost};
 use crate::prompt::PromptError;
 
 /// Tries with one input before it is given back.
@@ -42,6 +43,8 @@ pub struct Asker {
     pub temperature: f32,
     /// How long an input rests after the model failed.
     pub outage_delay: Duration,
+    /// Who asks, as in `names::stage`.
+    pub stage: &'static str,
 }
 
 /// An answer that holds.
@@ -75,6 +78,12 @@ impl Asker {
                 completion_tokens: written,
                 ..
             } = completion.usage;
+            let cost = Cost {
+                calls: 1,
+                input_tokens: read,
+                output_tokens: written,
+            };
+            metrics::charge(&cx.subject, self.stage, cost);
             prompt_tokens += read;
             completion_tokens += written;
             match check(&completion) {
@@ -87,6 +96,7 @@ impl Asker {
                 }
                 Err(error) => {
                     problem = error.into();
+                    metrics::refused(self.model.info());
                     tracing::warn!(error = %problem, attempt, "the model's answer cannot be used");
                 }
             }

@@ -145,16 +145,16 @@ pub async fn load(config: &EngineConfig) -> Result<Arc<dyn LanguageModel>, Engin
             let config = LlamaCppConfig::from(config);
             let loaded = tokio::task::spawn_blocking(move || LlamaCpp::load(config)).await;
             let model = loaded.map_err(|error| EngineError::Died(error.to_string()))??;
-            Ok(Arc::new(Traced(model)))
+            Ok(Arc::new(Traced::new(model)))
         }
         EngineKind::Openai => {
             let model = crate::openai::OpenAi::new(config)?;
-            Ok(Arc::new(Traced(Arc::new(model))))
+            Ok(Arc::new(Traced::counting(Arc::new(model))))
         }
         #[cfg(feature = "mistralrs")]
         EngineKind::Mistralrs => {
             let model = crate::mistral::Mistral::load(config).await?;
-            Ok(Arc::new(Traced(Arc::new(model))))
+            Ok(Arc::new(Traced::counting(Arc::new(model))))
         }
         #[cfg(not(feature = "mistralrs"))]
         EngineKind::Mistralrs => Err(EngineError::Invalid(

@@ -14,6 +14,7 @@ pub mod chat;
 pub mod config;
 pub mod health;
 pub mod llama_cpp;
+pub mod metrics;
 #[cfg(feature = "mistralrs")]
 pub mod mistral;
 pub mod openai;

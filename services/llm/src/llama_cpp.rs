@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 
 use crate::chat::{ChatRequest, ChatStream, EngineError, LanguageModel, ModelInfo};
 use crate::config::EngineConfig;
+use crate::metrics::Batches;
 
 mod answer;
 mod backend;
@@ -99,6 +100,7 @@ struct Inner {
     shape: Shape,
     queue_limit: usize,
     timeout: Duration,
+    batches: Batches,
     engine: Mutex<Engine>,
 }
 
@@ -131,7 +133,8 @@ impl LlamaCpp {
             model: name.to_string_lossy().into_owned(),
             context_tokens: shape.context_tokens,
         };
-        let engine = Engine::start(&model, shape, config.queue)
+        let batches = Batches::of(&info);
+        let engine = Engine::start(&model, shape, config.queue, &batches)
             .map_err(|cause| load_error(&config.model, cause))?;
         Ok(Arc::new(Self(Arc::new(Inner {
             info,
@@ -140,6 +143,7 @@ impl LlamaCpp {
             shape,
             queue_limit: config.queue,
             timeout: config.timeout,
+            batches,
             engine: Mutex::new(engine),
         }))))
     }
@@ -152,17 +156,23 @@ impl LlamaCpp {
 }
 
 impl Engine {
-    fn start(model: &ChatModel, shape: Shape, limit: usize) -> Result<Self, String> {
+    fn start(
+        model: &ChatModel,
+        shape: Shape,
+        limit: usize,
+        batches: &Batches,
+    ) -> Result<Self, String> {
         let queue = Arc::new(Queue::new(limit));
         let (ready, made) = sync_channel(1);
         let weights = Arc::clone(&model.weights);
         let served = Arc::clone(&queue);
+        let batches = batches.clone();
         let thread = thread::Builder::new()
             .name("llama-cpp".into())
             .spawn(move || {
                 // However the thread ends, nobody may wait for it for ever.
                 let _close = Close(Arc::clone(&served));
-                engine::serve(&weights, shape, &served, &ready);
+                engine::serve(&weights, shape, (&served, batches), &ready);
             })
             .map_err(|error| error.to_string())?;
         let made = made
@@ -248,7 +258,7 @@ impl Inner {
                 model = self.info.model,
                 "starting the llama.cpp engine again"
             );
-            *engine = Engine::start(&self.model, self.shape, self.queue_limit)
+            *engine = Engine::start(&self.model, self.shape, self.queue_limit, &self.batches)
                 .map_err(EngineError::Unavailable)?;
         }
         Err(EngineError::Unavailable(

@@ -2,70 +2,125 @@
 //! conventions. It holds sizes and times, never text.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
+use foil_runtime::telemetry::semconv::{ERROR_TYPE, FOIL_QUEUED_SECONDS, gen_ai};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use crate::chat::{
-    ChatEvent, ChatRequest, ChatStream, EngineError, Finish, LanguageModel, ModelInfo,
-};
+use crate::chat::{ChatEvent, ChatRequest, ChatStream, EngineError, LanguageModel, ModelInfo};
+use crate::metrics::{self, Batches, EngineMetrics};
 
-/// A model whose requests are traced.
-pub(crate) struct Traced<M>(pub(crate) Arc<M>);
+/// A model whose requests are traced and measured.
+pub(crate) struct Traced<M> {
+    model: Arc<M>,
+    metrics: EngineMetrics,
+    /// Of an engine whose own steps cannot be seen from here.
+    batches: Option<Batches>,
+    running: Arc<AtomicUsize>,
+}
+
+/// One request; what was not noted when it is dropped was cancelled.
+struct Request {
+    span: Span,
+    metrics: EngineMetrics,
+    submitted: Instant,
+    running: Arc<AtomicUsize>,
+    ended: bool,
+}
 
 impl<M: LanguageModel> Traced<M> {
+    /// Of an engine that notes its batches itself.
+    pub(crate) fn new(model: Arc<M>) -> Self {
+        Self {
+            metrics: EngineMetrics::of(model.info()),
+            batches: None,
+            running: Arc::default(),
+            model,
+        }
+    }
+
+    /// Of one that does not: what is under way at once stands for them.
+    pub(crate) fn counting(model: Arc<M>) -> Self {
+        Self {
+            batches: Some(Batches::of(model.info())),
+            ..Self::new(model)
+        }
+    }
+
     fn span(&self, request: &ChatRequest) -> Span {
-        let info = self.0.info();
+        let info = self.model.info();
+        // A model in this process is no other system.
+        let kind = match info.provider {
+            "openai" => "client",
+            _ => "internal",
+        };
         tracing::info_span!(
             "chat",
             otel.name = format!("chat {}", info.model),
-            otel.kind = "client",
+            otel.kind = kind,
             otel.status_code = Empty,
-            error.r#type = Empty,
-            gen_ai.operation.name = "chat",
-            gen_ai.provider.name = info.provider,
-            gen_ai.request.model = info.model,
-            gen_ai.request.max_tokens = request.max_tokens,
-            gen_ai.request.temperature = f64::from(request.temperature),
-            gen_ai.output.r#type = if request.schema.is_some() {
+            { ERROR_TYPE } = Empty,
+            { gen_ai::OPERATION_NAME } = gen_ai::CHAT,
+            { gen_ai::PROVIDER_NAME } = info.provider,
+            { gen_ai::REQUEST_MODEL } = info.model,
+            { gen_ai::REQUEST_MAX_TOKENS } = request.max_tokens,
+            { gen_ai::REQUEST_TEMPERATURE } = f64::from(request.temperature),
+            { gen_ai::OUTPUT_TYPE } = if request.schema.is_some() {
                 "json"
             } else {
                 "text"
             },
-            gen_ai.usage.input_tokens = Empty,
-            gen_ai.usage.output_tokens = Empty,
-            gen_ai.usage.cache_read.input_tokens = Empty,
-            gen_ai.response.finish_reasons = Empty,
-            gen_ai.response.time_to_first_chunk = Empty,
-            foil.queued_seconds = Empty,
+            { gen_ai::USAGE_INPUT_TOKENS } = Empty,
+            { gen_ai::USAGE_OUTPUT_TOKENS } = Empty,
+            { gen_ai::USAGE_CACHE_READ_INPUT_TOKENS } = Empty,
+            { gen_ai::RESPONSE_FINISH_REASONS } = Empty,
+            { gen_ai::RESPONSE_TIME_TO_FIRST_CHUNK } = Empty,
+            { FOIL_QUEUED_SECONDS } = Empty,
         )
+    }
+
+    fn begin(&self, request: &ChatRequest) -> Request {
+        self.metrics.submitted();
+        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(batches) = &self.batches {
+            batches.note(running);
+        }
+        Request {
+            span: self.span(request),
+            metrics: self.metrics.clone(),
+            submitted: Instant::now(),
+            running: self.running.clone(),
+            ended: false,
+        }
     }
 }
 
 impl<M: LanguageModel> LanguageModel for Traced<M> {
     fn info(&self) -> &ModelInfo {
-        self.0.info()
+        self.model.info()
     }
 
     fn count_tokens(&self, text: &str) -> Result<u32, EngineError> {
-        self.0.count_tokens(text)
+        self.model.count_tokens(text)
     }
 
     fn template_tokens(&self, messages: usize) -> u32 {
-        self.0.template_tokens(messages)
+        self.model.template_tokens(messages)
     }
 
     fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<ChatStream, EngineError>> {
-        let span = self.span(&request);
-        let asked = self.0.chat(request).instrument(span.clone());
+        let mut begun = self.begin(&request);
+        let asked = self.model.chat(request).instrument(begun.span.clone());
         Box::pin(async move {
             match asked.await {
                 // The span ends when the stream is dropped.
-                Ok(stream) => Ok(stream.inspect(move |event| record(&span, event)).boxed()),
+                Ok(stream) => Ok(stream.inspect(move |event| begun.note(event)).boxed()),
                 Err(error) => {
-                    fail(&span, &error);
+                    begun.fail(&error);
                     Err(error)
                 }
             }
@@ -73,37 +128,44 @@ impl<M: LanguageModel> LanguageModel for Traced<M> {
     }
 }
 
-fn record(span: &Span, event: &Result<ChatEvent, EngineError>) {
-    match event {
-        Ok(ChatEvent::Delta(_)) => {}
-        Ok(ChatEvent::Done { finish, usage }) => {
-            let reason = match finish {
-                Finish::Stop => "stop",
-                Finish::Length => "length",
-            };
-            span.record("gen_ai.usage.input_tokens", usage.prompt_tokens);
-            span.record("gen_ai.usage.output_tokens", usage.completion_tokens);
-            span.record("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens);
-            span.record("gen_ai.response.finish_reasons", reason);
-            let first = usage.first_token.as_secs_f64();
-            span.record("gen_ai.response.time_to_first_chunk", first);
-            span.record("foil.queued_seconds", usage.queued.as_secs_f64());
+impl Request {
+    fn note(&mut self, event: &Result<ChatEvent, EngineError>) {
+        let (finish, usage) = match event {
+            Ok(ChatEvent::Delta(_)) => return,
+            Ok(ChatEvent::Done { finish, usage }) => (*finish, usage),
+            Err(error) => return self.fail(error),
+        };
+        let span = &self.span;
+        span.record(gen_ai::USAGE_INPUT_TOKENS, usage.prompt_tokens);
+        span.record(gen_ai::USAGE_OUTPUT_TOKENS, usage.completion_tokens);
+        span.record(gen_ai::USAGE_CACHE_READ_INPUT_TOKENS, usage.cached_tokens);
+        span.record(gen_ai::RESPONSE_FINISH_REASONS, metrics::finished(finish));
+        let first = usage.first_token.as_secs_f64();
+        span.record(gen_ai::RESPONSE_TIME_TO_FIRST_CHUNK, first);
+        span.record(FOIL_QUEUED_SECONDS, usage.queued.as_secs_f64());
+        self.metrics.answered(usage, self.submitted.elapsed());
+        self.end(metrics::finished(finish));
+    }
+
+    fn fail(&mut self, error: &EngineError) {
+        let kind = metrics::outcome(error);
+        self.span.record("otel.status_code", "ERROR");
+        self.span.record(ERROR_TYPE, kind);
+        self.end(kind);
+    }
+
+    fn end(&mut self, outcome: &'static str) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.ended(outcome);
         }
-        Err(error) => fail(span, error),
     }
 }
 
-fn fail(span: &Span, error: &EngineError) {
-    let kind = match error {
-        EngineError::Busy { .. } => "busy",
-        EngineError::PromptTooLong { .. } => "prompt_too_long",
-        EngineError::Invalid(_) => "invalid",
-        EngineError::Unavailable(_) => "unavailable",
-        EngineError::Died(_) => "died",
-        EngineError::Load { .. } => "load",
-    };
-    span.record("otel.status_code", "ERROR");
-    span.record("error.type", kind);
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.end("cancelled");
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +178,7 @@ mod tests {
     use tracing_subscriber::fmt::format::FmtSpan;
 
     use super::*;
-    use crate::chat::{Message, Role, Usage, collect};
+    use crate::chat::{Finish, Message, Role, Usage, collect};
 
     struct Parrot(ModelInfo);
 
@@ -168,6 +230,14 @@ mod tests {
         }
     }
 
+    fn parrot(name: &str) -> Traced<Parrot> {
+        Traced::counting(Arc::new(Parrot(ModelInfo {
+            provider: "openai",
+            model: name.into(),
+            context_tokens: 100,
+        })))
+    }
+
     /// The lines that a request's span leaves when it closes.
     fn traced(max_tokens: u32) -> String {
         let sink = Sink::default();
@@ -177,11 +247,7 @@ mod tests {
             .with_span_events(FmtSpan::CLOSE)
             .with_writer(move || writer.clone())
             .finish();
-        let model = Traced(Arc::new(Parrot(ModelInfo {
-            provider: "openai",
-            model: "parrot".into(),
-            context_tokens: 100,
-        })));
+        let model = parrot("parrot");
         let message = Message {
             role: Role::User,
             content: "a secret diary".into(),
@@ -222,5 +288,43 @@ mod tests {
         let lines = traced(7);
         assert!(lines.contains("otel.status_code=\"ERROR\""), "{lines}");
         assert!(lines.contains("error.type=\"busy\""), "{lines}");
+    }
+
+    #[test]
+    fn every_request_is_counted_with_its_end_and_its_tokens() {
+        let model = parrot("counted");
+        let ask = |max_tokens| {
+            let message = Message {
+                role: Role::User,
+                content: "a".into(),
+            };
+            let request = ChatRequest::new(vec![message], max_tokens);
+            futures::executor::block_on(model.chat(request))
+        };
+        let whole = ask(5).unwrap();
+        let dropped = ask(5).unwrap();
+        futures::executor::block_on(collect(whole)).unwrap();
+        drop(dropped);
+        ask(7).err().unwrap();
+        let exported = foil_runtime::metrics::text().unwrap();
+        let labels = r#"engine="openai",model="counted""#;
+        for (name, further, value) in [
+            ("requests_total", r#",outcome="length""#, "1"),
+            ("requests_total", r#",outcome="cancelled""#, "1"),
+            ("requests_total", r#",outcome="busy""#, "1"),
+            ("inflight", "", "0"),
+            ("input_tokens_total", "", "41"),
+            ("cached_tokens_total", "", "12"),
+            ("output_tokens_total", "", "5"),
+            ("duration_seconds_count", "", "1"),
+            ("queue_duration_seconds_sum", "", "0.25"),
+            ("time_to_first_token_seconds_sum", "", "0.5"),
+            ("time_per_output_token_seconds_count", "", "1"),
+            // Two were under way at once, and the third began after them.
+            ("batch_size_sum", "", "4"),
+        ] {
+            let line = format!("foil_llm_{name}{{{labels}{further}}} {value}\n");
+            assert!(exported.contains(&line), "{line} in {exported}");
+        }
     }
 }

@@ -1,10 +1,15 @@
 //! The configuration of the mover. `[mover]` is the stage's own section.
 
+use std::time::Duration;
+
 use foil_runtime::{
     AdminConfig, Common, Faults, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
     Validate, WorkerConfig,
 };
 use serde::{Deserialize, Serialize};
+
+/// Each look asks NATS twice for every stage.
+const LAG_EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// All of the process's sections.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,6 +45,9 @@ impl ServiceConfig for Config {
 #[serde(deny_unknown_fields, default)]
 pub struct MoverConfig {
     pub worker: WorkerConfig,
+    /// From one look at the stages' lag to the next.
+    #[serde(with = "humantime_serde")]
+    pub lag_every: Duration,
 }
 
 impl Default for MoverConfig {
@@ -51,6 +59,7 @@ impl Default for MoverConfig {
                 max_deliveries: 10_000,
                 ..WorkerConfig::default()
             },
+            lag_every: Duration::from_secs(15),
         }
     }
 }
@@ -58,5 +67,10 @@ impl Default for MoverConfig {
 impl Validate for MoverConfig {
     fn validate(&self, faults: &mut Faults) {
         faults.section("worker", &self.worker);
+        faults.require(
+            self.lag_every >= LAG_EVERY_MIN,
+            "lag_every",
+            "must be at least 1s",
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The mover: brings what NATS itself gave up to the dead letters. A message that kills every worker
-//! before it is even counted would else lie in its stream, delivered to nobody and seen by nobody.
+//! before it is even counted would else lie in its stream, delivered to nobody and seen by nobody. And
+//! it measures how far every stage is behind ([`lag`]).
 
 use std::sync::Arc;
 
@@ -9,10 +10,14 @@ use foil_store::events;
 
 mod advisory;
 pub mod config;
+mod lag;
+pub mod metrics;
 mod stage;
 
 pub use advisory::Advisory;
 pub use config::{Config, MoverConfig};
+use lag::LagWatch;
+pub use lag::{Lag, lag};
 pub use stage::Mover;
 
 /// Runs the stage until the shutdown.
@@ -25,7 +30,11 @@ pub async fn run(config: &MoverConfig, service: &Service) -> Result<(), RunError
         service.nats.clone(),
         config.worker.publish_timeout,
     ));
-    run_stage(stage, spec, config.worker.clone(), service).await
+    let watch = LagWatch::new(service.nats.clone(), config.worker.publish_timeout);
+    tokio::select! {
+        result = run_stage(stage, spec, config.worker.clone(), service) => result,
+        never = watch.run(config.lag_every) => match never {},
+    }
 }
 
 /// Runs the stage as a process of its own.

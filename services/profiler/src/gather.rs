@@ -57,6 +57,17 @@ fn difference_at(record: &Record) -> i64 {
     provenance.map_or(0, |provenance| provenance.created_at_ms)
 }
 
+/// Records whose difference is newer than `profile`, all that have one without it.
+pub fn compared_since<'a>(
+    records: &'a [Record],
+    profile: Option<&v1::Profile>,
+) -> Vec<&'a Record> {
+    let provenance = profile.and_then(|profile| profile.provenance.as_ref());
+    let since = provenance.map_or(0, |provenance| provenance.created_at_ms);
+    let newer = records.iter().filter(|r| difference_at(r) > since);
+    newer.collect()
+}
+
 /// The mean of each feature over all differences, in the order in which features first appear.
 pub fn mean_evidence(records: &[Record]) -> Vec<v1::Evidence> {
     let mut sums: Vec<(v1::Evidence, f64)> = Vec::new();

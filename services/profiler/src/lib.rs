@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod gather;
+pub mod metrics;
 pub mod stage;
 pub mod summary;
 
@@ -37,6 +38,7 @@ pub async fn run(
         health: health.clone(),
         temperature: config.temperature,
         outage_delay: config.outage_delay,
+        stage: stages::PROFILER,
     };
     let stage = Profiler::new(config, store.clone(), asker).map_err(RunError::other)?;
     let spec = StageSpec::new(stages::PROFILER, stream::PROFILE).with_dead_event(events::dead);

@@ -8,10 +8,11 @@ use foil_llm::{Answer, Asker};
 use foil_proto::names::subject;
 use foil_proto::{check, v1};
 use foil_runtime::{Classify as _, Context, Emit, KeyedMutex, Outcome, Reason, Stage, StageError};
-use foil_store::{OrStage as _, ProfileSlot, Record, Store, Written, events};
+use foil_store::{MadeBy, OrStage as _, ProfileSlot, Record, Store, Written, events};
 
 use crate::config::ProfilerConfig;
 use crate::gather;
+use crate::metrics;
 use crate::summary::{self, History};
 
 /// Another version came in between: look again soon.
@@ -58,14 +59,18 @@ impl Stage for Profiler {
                 None => Outcome::Skip("fresh"),
             });
         }
+        let compared = gather::compared_since(&records, slot.current.as_ref());
+        self.store
+            .link_traces(tenant, &compared, MadeBy::Comparison)
+            .await;
         let evidence = gather::mean_evidence(&records);
         let summed = self.summarise(&records, &evidence, cx).await?;
         let profile = self.profile(&work, &slot, &records, evidence, (summed, fingerprint));
         let written = self.store.put_profile(&profile, slot.kv_revision).await;
         match written.or_stage()? {
             Written::Stored | Written::Same => {
-                let event = updated(&profile);
-                Ok(Outcome::Emit(vec![event]))
+                metrics::stored(&profile.strategy, cx.updated_at_ms(), now_ms());
+                Ok(Outcome::Emit(vec![updated(&profile)]))
             }
             Written::Stale => {
                 Err("another version or an erasure came in between").retry_after(STALE_DELAY)

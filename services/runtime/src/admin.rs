@@ -64,6 +64,7 @@ pub async fn serve(
         last_beat: AtomicU64::new(0),
     });
     tokio::spawn(beat(pulse.clone()));
+    export_checks(health);
     let admin = Admin {
         health: health.clone(),
         shutdown: shutdown.clone(),
@@ -83,6 +84,16 @@ pub async fn serve(
     });
     tracing::info!(address = %bound, "admin port");
     Ok(bound)
+}
+
+/// So that a dashboard shows which check keeps a process from being ready.
+fn export_checks(health: &Health) {
+    let health = health.clone();
+    metrics::observed(&metrics::catalogue::CHECK_UP, move |tell| {
+        for (check, up) in health.checks() {
+            tell(f64::from(up), &[metrics::KeyValue::new("check", check)]);
+        }
+    });
 }
 
 async fn beat(pulse: Arc<Pulse>) {

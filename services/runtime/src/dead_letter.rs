@@ -86,6 +86,7 @@ impl DeadLetter {
             subject: names::subject::dead(self.stage, &self.tenant),
             headers,
             payload: self.payload.clone(),
+            span: tracing::Span::none(),
         }
     }
 }

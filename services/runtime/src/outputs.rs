@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 
 use async_nats::jetstream::Context as JetStream;
+use tracing::Span;
 
 use crate::health::HealthCheck;
 use crate::publish::{Outgoing, PublishFault, store};
@@ -26,7 +27,9 @@ impl Outputs {
     }
 
     /// Notes one that was not stored for as long as the patience lasted.
-    pub(crate) fn note(&self, message: Outgoing) {
+    pub(crate) fn note(&self, mut message: Outgoing) {
+        // Its input's attempt is over.
+        message.span = Span::none();
         *self.held() = Some(message);
         self.check.set(false);
     }

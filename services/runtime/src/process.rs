@@ -26,7 +26,7 @@ use crate::publish::{Outgoing, PublishFault, prepare, store_all};
 use crate::settle::{Attempt, Settlement, settle};
 use crate::shutdown::Shutdown;
 use crate::stage::{Context, Decode as _, Outcome, Stage};
-use crate::telemetry;
+use crate::telemetry::{self, semconv};
 use crate::worker::StageSpec;
 
 /// Between the starts of inputs that came again once, twice, and so on, at most.
@@ -95,14 +95,15 @@ pub(crate) async fn process<S: Stage>(desk: Arc<Desk<S>>, message: Message) -> b
     let _hold = desk
         .heartbeat
         .hold(delivery.reply.clone(), delivery.stream_sequence);
-    desk.metrics.started(delivery.delivered > 1);
+    desk.metrics
+        .started(delivery.published_at, delivery.delivered > 1);
     let span = desk.span(&delivery);
     async {
         let verdict = desk.attempt(&delivery).await;
         let attempt = verdict.attempt;
         desk.settle(&delivery, verdict).await;
         desk.metrics.settled(attempt, started.elapsed());
-        tracing::Span::current().set_attribute("outcome", attempt.outcome());
+        tracing::Span::current().set_attribute(semconv::FOIL_OUTCOME, attempt.outcome());
         attempt == Attempt::Cut
     }
     .instrument(span)
@@ -162,13 +163,17 @@ impl<S: Stage> Desk<S> {
             span.record("trace_id", tracing::field::display(recorded.trace_id()));
         }
         if recorded.is_sampled() {
-            span.set_attribute("messaging.system", "nats");
-            span.set_attribute("messaging.operation.name", "process");
-            span.set_attribute("messaging.operation.type", "process");
-            span.set_attribute("messaging.destination.name", self.template.clone());
-            span.set_attribute("messaging.consumer.group.name", self.spec.consumer);
+            use semconv::messaging as m;
+            span.set_attribute(m::SYSTEM, m::NATS);
+            span.set_attribute(m::OPERATION_NAME, m::PROCESS);
+            span.set_attribute(m::OPERATION_TYPE, m::PROCESS);
+            span.set_attribute(m::DESTINATION_TEMPLATE, self.template.clone());
+            span.set_attribute(m::CONSUMER_GROUP_NAME, self.spec.consumer);
             let size = i64::try_from(delivery.payload.len()).unwrap_or(i64::MAX);
-            span.set_attribute("messaging.message.body.size", size);
+            span.set_attribute(m::MESSAGE_BODY_SIZE, size);
+            span.set_attribute(semconv::FOIL_STAGE, self.spec.name);
+            let delivered = i64::try_from(delivery.delivered).unwrap_or(i64::MAX);
+            span.set_attribute(semconv::FOIL_DELIVERED, delivered);
         }
         span
     }

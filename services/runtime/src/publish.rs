@@ -10,9 +10,12 @@ use async_nats::jetstream::{ErrorCode, message::PublishMessage};
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use foil_proto::names::header;
+use opentelemetry::trace::TraceContextExt;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::stage::{Context, Emit};
-use crate::telemetry;
+use crate::telemetry::{self, semconv};
 
 /// Publications of one input awaiting their acks.
 const UNACKED_MAX: usize = 64;
@@ -25,6 +28,8 @@ pub(crate) struct Outgoing {
     pub(crate) subject: String,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Bytes,
+    /// Ends when this is dropped, stored or not.
+    pub(crate) span: Span,
 }
 
 /// Why an output is not stored.
@@ -176,9 +181,11 @@ pub(crate) fn prepare_one(
     let mut headers = HeaderMap::new();
     set(&mut headers, header::MESSAGE_ID, &message_id)?;
     set(&mut headers, header::UPDATED_AT, &updated_at_ms.to_string())?;
-    pass_trace_on(input_headers, &mut headers);
     for (name, value) in &emit.headers {
         set(&mut headers, name, value)?;
+    }
+    if headers.get(header::CE_SPECVERSION).is_some() {
+        set(&mut headers, header::CE_ID, &message_id)?;
     }
     let mut subject = emit.subject;
     if let Some(schedule) = emit.schedule {
@@ -189,11 +196,39 @@ pub(crate) fn prepare_one(
         subject = schedule.subject;
     }
     check_subject(&subject)?;
+    let span = span(&subject, emit.payload.len());
+    span.in_scope(|| pass_trace_on(input_headers, &mut headers));
     Ok(Outgoing {
         subject,
         headers,
         payload: emit.payload,
+        span,
     })
+}
+
+/// Of one publication, up to its stream's ack. Who takes the message goes on from it.
+fn span(subject: &str, bytes: usize) -> Span {
+    use semconv::messaging as m;
+    // What follows in a subject is a tenant, and a user.
+    let kind = subject.match_indices('.').nth(2);
+    let template = match kind {
+        Some((end, _)) => format!("{}.>", &subject[..end]),
+        None => subject.to_owned(),
+    };
+    let span = tracing::info_span!(
+        "send",
+        otel.name = format!("{} {template}", m::SEND),
+        otel.kind = "producer",
+    );
+    if span.context().span().span_context().is_sampled() {
+        span.set_attribute(m::SYSTEM, m::NATS);
+        span.set_attribute(m::OPERATION_NAME, m::SEND);
+        span.set_attribute(m::OPERATION_TYPE, m::SEND);
+        span.set_attribute(m::DESTINATION_TEMPLATE, template);
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        span.set_attribute(m::MESSAGE_BODY_SIZE, bytes);
+    }
+    span
 }
 
 /// The current span's context; without one (no tracer in this process) the input's own, as it came.

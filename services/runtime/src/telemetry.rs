@@ -1,16 +1,19 @@
 //! Logs on the standard error stream, traces and metrics by OTLP where an endpoint is named.
 
+mod log;
 pub mod propagation;
+pub mod semconv;
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
+use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
@@ -18,7 +21,7 @@ use tracing_subscriber::{Layer, Registry};
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::metrics;
 
-pub use propagation::{current_trace_id, extract, inject};
+pub use propagation::{current_trace_id, extract, inject, joint, link, traceparent};
 
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,9 +53,11 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<(), Telem
     let filter: EnvFilter = config.level.parse()?;
     let provider = tracer_provider(config, service)?;
     install_metrics(config, service)?;
-    let tracer = provider.tracer("foil");
+    metrics::limit_tenants(config.tenants);
+    note_start(service);
+    let tracer = provider.tracer_with_scope(scope());
     let subscriber = tracing_subscriber::registry()
-        .with(log_layer(config.log, filter))
+        .with(log_layer(config.log, filter, std::io::stderr))
         // Traces have a filter of their own: a quiet log must not lose the spans of a trace.
         .with(
             tracing_opentelemetry::layer()
@@ -70,34 +75,70 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<(), Telem
     Ok(())
 }
 
-fn log_layer(format: LogFormat, filter: EnvFilter) -> Box<dyn Layer<Registry> + Send + Sync> {
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+fn log_layer<W>(
+    format: LogFormat,
+    filter: EnvFilter,
+    writer: W,
+) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer();
     match format {
         LogFormat::Text => {
             use std::io::IsTerminal;
             let colour = std::io::stderr().is_terminal();
-            layer.with_ansi(colour).with_filter(filter).boxed()
+            let layer = layer.fmt_fields(log::TextFields).with_ansi(colour);
+            layer.with_writer(writer).with_filter(filter).boxed()
         }
-        LogFormat::Json => layer.json().with_ansi(false).with_filter(filter).boxed(),
+        LogFormat::Json => {
+            let layer = layer.fmt_fields(log::JsonFields);
+            let layer = layer.event_format(log::JsonLines).with_ansi(false);
+            layer.with_writer(writer).with_filter(filter).boxed()
+        }
+    }
+}
+
+/// `foil up` is `foil`, a stage's own binary `foil-<stage>`.
+fn service_name(service: &str) -> String {
+    match service {
+        "foil" => service.to_owned(),
+        stage => format!("foil-{stage}"),
     }
 }
 
 fn resource(service: &'static str) -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     Resource::builder()
-        .with_service_name(format!("foil-{service}"))
+        .with_service_name(service_name(service))
         .with_attribute(version)
         .build()
+}
+
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("foil")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(semconv::SCHEMA_URL)
+        .build()
+}
+
+fn note_start(service: &'static str) {
+    let labels = [
+        KeyValue::new("service", service_name(service)),
+        KeyValue::new("version", env!("CARGO_PKG_VERSION")),
+    ];
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    metrics::gauge(&metrics::catalogue::START_TIME)
+        .record(now.unwrap_or_default().as_secs_f64(), &labels);
 }
 
 fn tracer_provider(
     config: &TelemetryConfig,
     service: &'static str,
 ) -> Result<SdkTracerProvider, TelemetryError> {
-    let ratio = Sampler::TraceIdRatioBased(config.sampling);
     let mut builder = SdkTracerProvider::builder()
         .with_resource(resource(service))
-        .with_sampler(Sampler::ParentBased(Box::new(ratio)));
+        .with_sampler(sampler(config.sampling));
     if let Some(endpoint) = &config.otlp_endpoint {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_tonic()
@@ -107,6 +148,11 @@ fn tracer_provider(
         builder = builder.with_batch_exporter(exporter);
     }
     Ok(builder.build())
+}
+
+/// A parent's decision holds; of new traces `share` is recorded.
+fn sampler(share: f64) -> Sampler {
+    Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share)))
 }
 
 fn install_metrics(config: &TelemetryConfig, service: &'static str) -> Result<(), TelemetryError> {
@@ -161,3 +207,6 @@ pub fn install_panic_hook() {
         tracing::error!(?place, ?thread, ?text, "panic");
     }));
 }
+
+#[cfg(test)]
+mod tests;

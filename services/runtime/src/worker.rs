@@ -80,6 +80,7 @@ pub async fn run_stage<S: Stage>(
     let check = service.health.register("consumer");
     let outputs = Arc::new(Outputs::new(service.health.register("outputs")));
     let jetstream = jetstream(&config, &service.nats);
+    let metrics = StageMetrics::new(spec.name, config.permits);
     service.health.started();
     let mut worker = Worker {
         stage,
@@ -87,7 +88,7 @@ pub async fn run_stage<S: Stage>(
         config,
         shutdown: service.shutdown.child(),
         check,
-        metrics: StageMetrics::new(spec.name),
+        metrics,
         shared: Arc::default(),
         outputs: outputs.clone(),
         tasks: JoinSet::new(),
@@ -206,8 +207,8 @@ impl<S: Stage> Worker<S> {
             shutdown: self.shutdown.clone(),
             shared: self.shared.clone(),
             outputs: self.outputs.clone(),
+            span_name: format!("process {}", settings.filter_subject),
             template: settings.filter_subject,
-            span_name: format!("{} process", self.spec.name),
         };
         tracing::info!(
             stage = self.spec.name,

@@ -52,13 +52,24 @@ fn the_environment_is_read_in_the_configuration_only() {
 
 #[test]
 fn metric_names_stand_in_one_file() {
-    let metrics = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/metrics.rs");
-    let metrics = std::fs::read_to_string(metrics).expect("it is text");
-    for name in foil_runtime::metrics::name::ALL {
-        assert_eq!(metrics.matches(&format!("\"{name}\"")).count(), 1, "{name}");
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/metrics/catalogue.rs");
+    let list = std::fs::read_to_string(list).expect("it is text");
+    for metric in foil_runtime::metrics::ALL {
+        let name = metric.name;
+        assert_eq!(list.matches(&format!("\"{name}\"")).count(), 1, "{name}");
         each_source(|path, text| {
-            let elsewhere = !path.ends_with("src/metrics.rs") && text.contains(name);
+            let elsewhere = !path.ends_with("src/metrics/catalogue.rs") && text.contains(name);
             assert!(!elsewhere, "{path} names {name}");
         });
     }
+}
+
+#[test]
+fn names_of_attributes_stand_in_one_file() {
+    each_source(|path, text| {
+        for prefix in ["\"messaging.", "\"gen_ai.", "\"db.", "\"error.type"] {
+            let elsewhere = !path.ends_with("telemetry/semconv.rs") && text.contains(prefix);
+            assert!(!elsewhere, "{path} has {prefix}");
+        }
+    });
 }

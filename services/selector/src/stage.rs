@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use foil_proto::names::{self, subject};
 use foil_proto::v1;
 use foil_runtime::{Classify as _, Context, Emit, Outcome, Reason, Stage, StageError};
-use foil_store::{Due, OrStage as _, Record, Store};
+use foil_store::{Due, MadeBy, OrStage as _, Record, Store};
 
 use crate::config::{Compare, SelectorConfig};
 use crate::plan::{Step, plan};
@@ -40,6 +40,9 @@ impl Stage for Selector {
         let steps = self.steps(tenant, item, Arc::clone(&records)).await?;
         let steps = self.wanted(tenant, &records, steps).await?;
         self.mark(tenant, &records, &steps).await?;
+        // One token an item is kept: it stands for the updates of several users.
+        let due: Vec<&Record> = steps.iter().map(|step| &records[step.record()]).collect();
+        self.store.link_traces(tenant, &due, MadeBy::Update).await;
         let emits: Vec<Emit> = steps
             .into_iter()
             .map(|step| self.emit(&records, step))

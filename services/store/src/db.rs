@@ -1,8 +1,9 @@
 //! Calls to Qdrant: bounded, tenant-filtered, with its errors put into ours.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foil_proto::names::collection;
+use foil_runtime::telemetry::semconv::{ERROR_TYPE, db as semconv};
 use qdrant_client::qdrant::r#match::MatchValue;
 use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
 use qdrant_client::qdrant::with_payload_selector::SelectorOptions;
@@ -14,8 +15,10 @@ use qdrant_client::qdrant::{
 };
 use tonic::{Code, Response, Status};
 use tracing::Instrument;
+use tracing::field::Empty;
 use uuid::Uuid;
 
+use crate::metrics;
 use crate::point::{Fields, Point, field, point_ids};
 use crate::qdrant::{Clients, may_be_broken, words};
 use crate::room::Room;
@@ -81,17 +84,32 @@ impl Db {
             "qdrant",
             otel.name = format_args!("{operation} {collection}"),
             otel.kind = "client",
-            db.system.name = "qdrant",
-            db.operation.name = operation,
-            db.collection.name = collection,
+            otel.status_code = Empty,
+            { ERROR_TYPE } = Empty,
+            { semconv::SYSTEM_NAME } = semconv::QDRANT,
+            { semconv::OPERATION_NAME } = operation,
+            { semconv::COLLECTION_NAME } = collection,
         );
+        let started = Instant::now();
         let attempts = async {
             match call(self.clients()).await {
                 Err(status) if may_be_broken(&status) => call(self.clients()).await,
                 answer => answer,
             }
         };
-        match tokio::time::timeout(self.timeout, attempts.instrument(span)).await {
+        let attempts = attempts.instrument(span.clone());
+        let answer = tokio::time::timeout(self.timeout, attempts).await;
+        let outcome = match &answer {
+            Ok(Ok(_)) => "ok",
+            Ok(Err(_)) => "error",
+            Err(_) => "timeout",
+        };
+        metrics::called(operation, collection, outcome, started.elapsed());
+        if outcome != "ok" {
+            span.record("otel.status_code", "ERROR");
+            span.record(ERROR_TYPE, outcome);
+        }
+        match answer {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => {
                 self.room.note(&status);

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::check_input::{Checked, check_difference, check_keys};
 use crate::db::{PAGE, Part, endless, has_ids, is, of_tenant, pages};
 use crate::fence::REVISION;
+use crate::links::MadeBy;
 use crate::model::{Due, RecordKey, Written};
 use crate::point::{Fields, Point, field};
 use crate::records::of_user;
@@ -124,6 +125,7 @@ impl Store {
         if due {
             fields = fields.without(&[field::DUE, field::DUE_AT]);
         }
+        let fields = MadeBy::Comparison.note(fields);
         let filter = announced(key, write, due.then_some(checked.fingerprint));
         self.db().set_payload(RECORDS, filter, fields).await?;
         let part = Part::Fields(&[field::DIFFERENCE_WRITE]);

@@ -1,14 +1,22 @@
-//! What Foil tells the world: messages of FOIL_EVENTS, ready to be emitted. None names another user
-//! than the one it is about.
+//! What Foil tells the world: messages of FOIL_EVENTS, ready to be emitted. They are CloudEvents in
+//! binary mode; the runtime sets their id. None names another user than the one it is about.
 
-use std::time::SystemTime;
-
-use foil_proto::names::{event, stream, subject};
+use foil_proto::names::{event, header, stream, subject};
 use foil_proto::{token, v1};
 use foil_runtime::{DeadLetter, Emit};
+use jiff::Timestamp;
 use v1::event::Kind;
 
 use crate::model::{Erased, ErasedRecord, ErasedTenant, Erasure, RecordKey};
+
+/// Of CloudEvents.
+const SPECVERSION: &str = "1.0";
+/// Before the kind.
+const TYPE_PREFIX: &str = "foil.v1.";
+/// Before the tenant's token: an event's id is unique below it.
+const SOURCE: &str = "/foil/";
+/// A [`v1::Event`].
+const CONTENT_TYPE: &str = "application/protobuf";
 
 /// A new version of a user's profile is stored.
 pub fn profile_updated(tenant: &str, user: &str, updated: v1::ProfileUpdated) -> Emit {
@@ -92,12 +100,26 @@ fn user_of(letter: &DeadLetter) -> Option<String> {
 }
 
 fn emit(kind_name: &'static str, tenant: &str, user: &str, kind: Kind) -> Emit {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = Timestamp::now();
     let message = v1::Event {
         tenant: tenant.to_owned(),
         user: user.to_owned(),
-        at_ms: now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX)),
+        at_ms: now.as_millisecond(),
         kind: Some(kind),
     };
-    Emit::new(subject::event(kind_name, tenant, user), &message)
+    // The binding asks for percent-encoding; what stands in tokens and times needs none.
+    let emit = Emit::new(subject::event(kind_name, tenant, user), &message)
+        .header(header::CE_SPECVERSION, SPECVERSION)
+        .header(header::CE_TYPE, format!("{TYPE_PREFIX}{kind_name}"))
+        .header(
+            header::CE_SOURCE,
+            format!("{SOURCE}{}", token::encode(tenant)),
+        )
+        .header(header::CE_TIME, now)
+        .header(header::CE_DATACONTENTTYPE, CONTENT_TYPE);
+    match user {
+        // Of a tenant, or of nobody that is known.
+        "" => emit,
+        user => emit.header(header::CE_SUBJECT, token::encode(user)),
+    }
 }

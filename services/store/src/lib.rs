@@ -33,6 +33,8 @@ pub mod events;
 mod fence;
 mod ids;
 mod items;
+mod links;
+pub mod metrics;
 mod model;
 mod point;
 mod profiles;
@@ -48,6 +50,7 @@ mod users;
 pub use compaction::Compaction;
 pub use config::StoreConfig;
 pub use error::{OrStage, StoreError};
+pub use links::MadeBy;
 pub use model::{
     Deleted, Due, Erased, ErasedRecord, ErasedTenant, Erasure, Item, OptedOut, ProfileSlot, Record,
     RecordKey, RecordWrite, StoredProfile, UserState, Written,

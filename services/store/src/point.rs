@@ -35,6 +35,10 @@ pub(crate) mod field {
     pub const PENDING_REPRESENTATIVES: &str = "pending_representatives";
     /// Why the difference was dropped, until the record is compared anew.
     pub const CLEARED_BY: &str = "cleared_by";
+    /// `traceparent` of the work that stored the record.
+    pub const UPDATE_TRACE: &str = "update_trace";
+    /// `traceparent` of the work that stored the difference.
+    pub const DIFFERENCE_TRACE: &str = "difference_trace";
     pub const DESCRIPTION: &str = "description";
     /// On an erasure: when it was stored in FOIL_UPDATES.
     pub const ERASED_AT: &str = "erased_at_ms";

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::check_input::{check_keys, check_record};
 use crate::db::{Part, endless, has_ids, of_tenant};
 use crate::fence::{REVISION, SEQUENCE};
+use crate::links::MadeBy;
 use crate::model::{Deleted, Erasure, RecordKey, RecordWrite, UserState, Written};
 use crate::point::{Fields, Point, field};
 use crate::{Store, StoreError};
@@ -39,6 +40,7 @@ impl Store {
         if let Some(rating) = record.rating {
             fields.set(field::RATING, rating);
         }
+        let fields = MadeBy::Update.note(fields);
         let point = self
             .replace_record(
                 key,

@@ -5,14 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
+use foil_runtime::telemetry;
+use foil_runtime::telemetry::semconv::{FOIL_BATCH_TEXTS, FOIL_BATCH_TOKENS};
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::{Shape, TEXTS_MAX};
 use crate::embed::EmbedError;
+use crate::metrics::EngineLabels;
 
 /// How long a batch that is not full waits for more.
 const GATHER: Duration = Duration::from_millis(2);
@@ -23,6 +27,9 @@ pub(super) const RESTART_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Job {
     tokens: Vec<LlamaToken>,
     reply: oneshot::Sender<Result<Vec<f32>, EmbedError>>,
+    submitted: Instant,
+    /// Of the call that waits for it.
+    span: Span,
     #[cfg(test)]
     hold: Option<Hold>,
 }
@@ -35,6 +42,8 @@ impl Job {
         Self {
             tokens,
             reply,
+            submitted: Instant::now(),
+            span: Span::current(),
             #[cfg(test)]
             hold: None,
         }
@@ -67,6 +76,7 @@ pub(super) fn failed() -> EmbedError {
 pub(super) fn run(
     model: &LlamaModel,
     shape: Shape,
+    labels: &EngineLabels,
     (inbox, queue): (&Receiver<Job>, usize),
     ready: SyncSender<Result<(), String>>,
 ) {
@@ -78,7 +88,7 @@ pub(super) fn run(
             if let Some(ready) = ready.take() {
                 let _ = ready.send(Ok(()));
             }
-            serve(context, shape, inbox);
+            serve(context, shape, labels, inbox);
             Ok(())
         }));
         match served {
@@ -116,7 +126,12 @@ fn fail_waiting(inbox: &Receiver<Job>, limit: usize, cause: &str) -> bool {
     true
 }
 
-fn serve(mut context: LlamaContext<'_>, shape: Shape, inbox: &Receiver<Job>) {
+fn serve(
+    mut context: LlamaContext<'_>,
+    shape: Shape,
+    labels: &EngineLabels,
+    inbox: &Receiver<Job>,
+) {
     let mut batch = LlamaBatch::new(shape.batch_tokens, 1);
     let mut left = None;
     while let Some(first) = left.take().or_else(|| inbox.recv().ok()) {
@@ -129,7 +144,8 @@ fn serve(mut context: LlamaContext<'_>, shape: Shape, inbox: &Receiver<Job>) {
             continue;
         }
         let texts: Vec<&Vec<LlamaToken>> = jobs.iter().map(|job| &job.tokens).collect();
-        match shape.compute(&mut context, &mut batch, &texts) {
+        let span = begin(&jobs, labels);
+        match span.in_scope(|| shape.compute(&mut context, &mut batch, &texts)) {
             Ok(vectors) => {
                 for (job, vector) in jobs.into_iter().zip(vectors) {
                     let _ = job.reply.send(vector);
@@ -142,6 +158,22 @@ fn serve(mut context: LlamaContext<'_>, shape: Shape, inbox: &Receiver<Job>) {
             }
         }
     }
+}
+
+/// Notes a batch that begins, and gives its span.
+fn begin(jobs: &[Job], labels: &EngineLabels) -> Span {
+    let tokens = jobs.iter().map(|job| job.tokens.len()).sum();
+    labels.batch(jobs.iter().map(|job| job.submitted.elapsed()), tokens);
+    let inputs: Vec<Span> = jobs.iter().map(|job| job.span.clone()).collect();
+    telemetry::joint(&inputs, || {
+        tracing::info_span!(
+            parent: None,
+            "embed_batch",
+            otel.name = "embed batch",
+            { FOIL_BATCH_TEXTS } = jobs.len(),
+            { FOIL_BATCH_TOKENS } = tokens,
+        )
+    })
 }
 
 /// A batch that begins with `first`, and the job that did not fit any more.

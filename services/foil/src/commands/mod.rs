@@ -3,7 +3,9 @@
 mod dead;
 mod differences;
 mod erase;
+mod eval;
 pub mod ingest;
+mod metrics;
 mod nats_auth;
 mod profile;
 mod request;
@@ -47,7 +49,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Dead(verb) => dead::run(&Session::open(&global).await?, &verb).await,
         Verb::Erase(args) => erase::run(&Session::open(&global).await?, &args).await,
         Verb::Bench(args) => bench::run(&global, &args).await,
+        Verb::Eval(verb) => eval::run(&global, &verb).await,
         Verb::Status => status::run(&Session::open(&global).await?).await,
+        Verb::Metrics => metrics::run(global.json).map(|()| ExitCode::SUCCESS),
         Verb::NatsAuth(args) => nats_auth::run(global.json, &args),
         Verb::NatsServer(args) => match nats_child::become_server(&args)? {},
     }

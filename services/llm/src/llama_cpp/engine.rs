@@ -16,6 +16,7 @@ use super::queue::{Job, Queue};
 use super::shelf::Shelf;
 use super::slots::{Run, Slots, Start, shared};
 use crate::chat::EngineError;
+use crate::metrics::Batches;
 
 /// Most tokens of one batch.
 pub(super) const BATCH: usize = 512;
@@ -63,7 +64,7 @@ impl Shape {
 pub(super) fn serve(
     model: &LlamaModel,
     shape: Shape,
-    queue: &Queue,
+    (queue, batches): (&Queue, Batches),
     ready: &SyncSender<Result<(), String>>,
 ) {
     let context = match shape.context(model) {
@@ -80,6 +81,7 @@ pub(super) fn serve(
         batch: LlamaBatch::new(BATCH, 1),
         slots: Slots::new(shape.parallel),
         shelf: Shelf::new(shape.shelf()),
+        batches,
     };
     loop {
         let running = engine.slots.running();
@@ -103,6 +105,7 @@ struct Engine<'a> {
     batch: LlamaBatch<'static>,
     slots: Slots,
     shelf: Shelf,
+    batches: Batches,
 }
 
 impl Engine<'_> {
@@ -173,6 +176,7 @@ impl Engine<'_> {
         self.context
             .decode(&mut self.batch)
             .map_err(|error| error.to_string())?;
+        self.batches.note(writers.len() + begun.len());
         for index in writers.into_iter().chain(begun) {
             self.choose(index);
         }

@@ -155,6 +155,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// Series of one metric are 2000 at most, and a tenant has up to 6.
+const TENANTS_MAX: usize = 200;
+
 /// `[telemetry]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -167,6 +170,9 @@ pub struct TelemetryConfig {
     pub otlp_endpoint: Option<String>,
     /// Share of new traces that are recorded, 0 to 1; a parent's decision goes before.
     pub sampling: f64,
+    /// Tenants of a process that have a label of their own in metrics, the first ones that it meets;
+    /// the rest counts as `other`.
+    pub tenants: usize,
 }
 
 impl Default for TelemetryConfig {
@@ -176,6 +182,7 @@ impl Default for TelemetryConfig {
             level: "info".to_owned(),
             otlp_endpoint: None,
             sampling: 0.1,
+            tenants: 50,
         }
     }
 }
@@ -189,6 +196,11 @@ impl Validate for TelemetryConfig {
             (0.0..=1.0).contains(&self.sampling),
             "sampling",
             "must be between 0 and 1",
+        );
+        faults.require(
+            self.tenants <= TENANTS_MAX,
+            "tenants",
+            "must be at most 200",
         );
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or("http://");
         faults.require(

@@ -1,9 +1,12 @@
 //! W3C trace context in NATS headers.
 
+use std::collections::HashMap;
+
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{TraceContextExt, TraceId};
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 struct Outgoing<'a>(&'a mut HeaderMap);
@@ -32,7 +35,7 @@ impl Extractor for Incoming<'_> {
 
 /// Writes the current span's context; nothing when there is none.
 pub fn inject(headers: &mut HeaderMap) {
-    let context = tracing::Span::current().context();
+    let context = Span::current().context();
     if context.span().span_context().is_valid() {
         TraceContextPropagator::new().inject_context(&context, &mut Outgoing(headers));
     }
@@ -44,9 +47,57 @@ pub fn extract(headers: &HeaderMap) -> opentelemetry::Context {
     TraceContextPropagator::new().extract_with_context(&empty, &Incoming(headers))
 }
 
+/// The current span's context as a `traceparent`, to be kept with what the span makes; none when it
+/// is not recorded, for then nobody could find it.
+pub fn traceparent() -> Option<String> {
+    let context = Span::current().context();
+    if !context.span().span_context().is_sampled() {
+        return None;
+    }
+    let mut kept = HashMap::new();
+    TraceContextPropagator::new().inject_context(&context, &mut kept);
+    kept.remove("traceparent")
+}
+
+/// Links the current span to one whose `traceparent` was kept. Changes nothing when that is none, or
+/// of the same trace.
+pub fn link(traceparent: &str) {
+    let kept = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+    let empty = opentelemetry::Context::new();
+    let other = TraceContextPropagator::new().extract_with_context(&empty, &kept);
+    link_spans(&Span::current(), other.span().span_context());
+}
+
+fn link_spans(span: &Span, other: &SpanContext) {
+    let own = span.context().span().span_context().trace_id();
+    if other.is_valid() && other.trace_id() != own {
+        span.add_link(other.clone());
+    }
+}
+
+/// The span of one piece of work for several inputs, each in a trace of its own, done away from their
+/// tasks: the child of the first of `inputs` that is recorded, linked with the rest in both
+/// directions. `make` makes it, without a parent; it is not called when none is recorded.
+pub fn joint(inputs: &[Span], make: impl FnOnce() -> Span) -> Span {
+    let recorded = inputs.iter().map(|input| (input, input.context()));
+    let mut recorded = recorded.filter(|(_, context)| context.span().span_context().is_sampled());
+    let Some((_, first)) = recorded.next() else {
+        return Span::none();
+    };
+    let span = make();
+    // Fails only without a tracer in this process, and then nothing is recorded.
+    let _ = span.set_parent(first);
+    let own = span.context().span().span_context().clone();
+    for (input, context) in recorded {
+        link_spans(&span, context.span().span_context());
+        link_spans(input, &own);
+    }
+    span
+}
+
 /// The current span's trace id, 32 hexadecimal digits.
 pub fn current_trace_id() -> Option<String> {
-    let context = tracing::Span::current().context();
+    let context = Span::current().context();
     let id = context.span().span_context().trace_id();
     (id != TraceId::INVALID).then(|| id.to_string())
 }
