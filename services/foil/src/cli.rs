@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench::figures;
 
+pub mod eval;
+
 const GLOBAL: &str = "Global options";
 /// Tenant of who names none.
 pub const TENANT: &str = "demo";
@@ -93,6 +95,9 @@ pub enum Verb {
         after_help = "Examples:\n  foil bench\n  foil bench bus selection_ms\n  foil bench rss_mb --corpus tests/corpus --json"
     )]
     Bench(BenchArgs),
+    /// Measures whether it personalises, on anyone's data
+    #[command(subcommand)]
+    Eval(eval::EvalVerb),
     /// Shows streams, lag and stages
     #[command(after_help = "Example:\n  foil status --json")]
     Status,

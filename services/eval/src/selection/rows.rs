@@ -1,0 +1,232 @@
+//! What stands for one record: its embedding, the same minus that of its representatives, and its
+//! measured evidence.
+
+use foil_extractor::evidence::{self, Sample, Values};
+use foil_proto::feature::FEATURES;
+use foil_proto::names::subject;
+use foil_selector::SelectorConfig;
+use foil_selector::choose::{Point, Strategy, representatives};
+use foil_store::RecordKey;
+use uuid::Uuid;
+
+use super::Method;
+use crate::data::read::TENANT;
+use crate::data::{Corpus, Record};
+
+/// One vector of one length for each row.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    pub dimension: usize,
+    /// Its dimensions are measurements, each on a scale of its own.
+    pub measured: bool,
+    pub values: Vec<f32>,
+}
+
+impl Block {
+    fn new(dimension: usize, measured: bool) -> Self {
+        Self {
+            dimension,
+            measured,
+            values: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, row: impl IntoIterator<Item = f32>) {
+        self.values.extend(row);
+        debug_assert!(self.values.len().is_multiple_of(self.dimension));
+    }
+
+    /// The vector of a row.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.dimension..(row + 1) * self.dimension]
+    }
+}
+
+/// Records that can be compared, one a row, and what stands for them.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// Row of each record of the corpus; none where it cannot be compared.
+    pub of_record: Vec<Option<usize>>,
+    mean: Block,
+    peers: Block,
+    random: Block,
+    dissimilar: Block,
+    kmeans: Block,
+    evidence: Block,
+}
+
+/// Items with enough users, and which of their records are looked at: as in the store, those with
+/// the lowest ids, ascending.
+pub(super) fn items(
+    corpus: &Corpus,
+    peers_min: usize,
+    candidates: usize,
+) -> Vec<(&str, Vec<usize>)> {
+    let enough = |records: &[usize]| records.len() > peers_min;
+    let sample = |(item, records): (_, &[usize])| {
+        let mut records = records.to_vec();
+        records.sort_by_cached_key(|&at| id(&corpus.records()[at]));
+        records.truncate(candidates);
+        (item, records)
+    };
+    let items = corpus.written_about();
+    items
+        .filter(|(_, records)| enough(records))
+        .map(sample)
+        .collect()
+}
+
+fn id(record: &Record) -> Uuid {
+    RecordKey::new(TENANT, &record.user, &record.item).id()
+}
+
+/// One item's records.
+struct Members<'a> {
+    records: Vec<&'a Record>,
+    points: Vec<Point<'a>>,
+    measured: Vec<Values>,
+    /// Seeds what is drawn, as in production.
+    key: String,
+    k: usize,
+}
+
+impl Rows {
+    /// `vectors`: of each record of the corpus; of those on items without enough users none is used.
+    pub fn new(
+        corpus: &Corpus,
+        vectors: &[Vec<f32>],
+        peers_min: usize,
+        selector: &SelectorConfig,
+    ) -> Self {
+        let items = items(corpus, peers_min, selector.max_candidates);
+        let first = items.first().and_then(|(_, records)| records.first());
+        let dimension = first.map_or(0, |&at| vectors[at].len());
+        let block = || Block::new(dimension, false);
+        let mut rows = Self {
+            of_record: vec![None; corpus.records().len()],
+            mean: block(),
+            peers: block(),
+            random: block(),
+            dissimilar: block(),
+            kmeans: block(),
+            evidence: Block::new(FEATURES.len(), true),
+        };
+        let mut row = 0;
+        for (item, members) in items {
+            let records: Vec<&Record> = members.iter().map(|&at| &corpus.records()[at]).collect();
+            let point = |&at: &usize| Point {
+                id: id(&corpus.records()[at]),
+                vector: &vectors[at],
+                serves: true,
+            };
+            rows.item(&Members {
+                points: members.iter().map(point).collect(),
+                measured: records
+                    .iter()
+                    .map(|r| evidence::measure(&sample(r)))
+                    .collect(),
+                records,
+                key: subject::select(TENANT, item),
+                k: selector.k,
+            });
+            for at in members {
+                rows.of_record[at] = Some(row);
+                row += 1;
+            }
+        }
+        rows
+    }
+
+    fn item(&mut self, item: &Members<'_>) {
+        for point in &item.points {
+            self.mean.push(point.vector.iter().copied());
+            let others = item.points.iter().filter(|other| other.id != point.id);
+            let others: Vec<&[f32]> = others.map(|other| other.vector).collect();
+            self.peers.push(difference(point.vector, &others));
+        }
+        for (strategy, block) in [
+            (Strategy::Random, &mut self.random),
+            (Strategy::Dissimilar, &mut self.dissimilar),
+            (Strategy::Kmeans, &mut self.kmeans),
+        ] {
+            let chosen = representatives(&item.points, strategy, item.k, item.key.as_bytes());
+            for (target, chosen) in chosen.iter().enumerate() {
+                let places = item.places(chosen);
+                item.check(target, &places);
+                let chosen: Vec<&[f32]> = places.iter().map(|&p| item.points[p].vector).collect();
+                block.push(difference(item.points[target].vector, &chosen));
+                if strategy == Strategy::Kmeans {
+                    self.evidence.push(item.evidence(target, &places));
+                }
+            }
+        }
+    }
+
+    /// What a method compares: the parts count alike.
+    pub fn blocks(&self, method: Method) -> Vec<&Block> {
+        match method {
+            Method::Mean => vec![&self.mean],
+            Method::Peers => vec![&self.peers],
+            Method::Random => vec![&self.random],
+            Method::Dissimilar => vec![&self.dissimilar],
+            Method::Kmeans => vec![&self.kmeans],
+            Method::Evidence => vec![&self.evidence],
+            Method::KmeansEvidence => vec![&self.kmeans, &self.evidence],
+            Method::MeanEvidence => vec![&self.mean, &self.evidence],
+        }
+    }
+}
+
+impl Members<'_> {
+    fn places(&self, chosen: &[Uuid]) -> Vec<usize> {
+        let place = |id: &Uuid| {
+            let found = self.points.binary_search_by_key(id, |point| point.id);
+            found.expect("representatives are among the points, which are sorted by id")
+        };
+        chosen.iter().map(place).collect()
+    }
+
+    /// What a user wrote must not stand on both sides of a difference: it would tell them apart for
+    /// a reason that production does not have.
+    fn check(&self, target: usize, places: &[usize]) {
+        let user = &self.records[target].user;
+        let own = places
+            .iter()
+            .any(|&place| self.records[place].user == *user);
+        assert!(!own, "a representative is another user's record");
+    }
+
+    /// The z-score of each feature; 0, the item's mean, where there is none.
+    fn evidence(&self, target: usize, places: &[usize]) -> [f32; FEATURES.len()] {
+        let peers: Vec<Values> = places.iter().map(|&place| self.measured[place]).collect();
+        let found = evidence::compare_measured(&self.measured[target], &peers, &self.measured);
+        let mut scores = [0.0; FEATURES.len()];
+        for evidence in found {
+            let at = FEATURES.iter().position(|f| f.name == evidence.feature);
+            scores[at.expect("evidence is of a known feature")] = evidence.z_score as f32;
+        }
+        scores
+    }
+}
+
+fn sample(record: &Record) -> Sample<'_> {
+    Sample {
+        text: &record.text,
+        rating: record.rating,
+    }
+}
+
+/// The vector minus the mean of the others; zero without others, which says nothing.
+fn difference(own: &[f32], others: &[&[f32]]) -> Vec<f32> {
+    if others.is_empty() {
+        return vec![0.0; own.len()];
+    }
+    let mut sums = vec![0.0_f64; own.len()];
+    for other in others {
+        for (sum, x) in sums.iter_mut().zip(*other) {
+            *sum += f64::from(*x);
+        }
+    }
+    let minus = |(x, sum): (&f32, f64)| (f64::from(*x) - sum / others.len() as f64) as f32;
+    own.iter().zip(sums).map(minus).collect()
+}

@@ -1,0 +1,275 @@
+//! Key samples and clustering against the Python packages that everybody knows: rank-bm25 and
+//! scikit-learn, which FOIL_TEST_PYTHON has. Vectors are those of the real MiniLM
+//! (FOIL_TEST_EMBED_MODEL).
+//!
+//! The data are the reviews in ../shared/data/digital-music beside the repository where they are
+//! there, the sample corpus elsewhere.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use foil_embedder::EmbedConfig;
+use foil_eval::data::read::Ndjson;
+use foil_eval::data::{Corpus, Prepared, Record};
+use foil_generator::bm25::{self, Words};
+use foil_proto::{check, v1};
+use foil_selector::cluster::{Clustering, Gram, kmeans};
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+const QUERIES: usize = 200;
+const KEY_SAMPLES: usize = 8;
+const ITEMS: usize = 100;
+/// K + 1, as the selector clusters.
+const CLUSTERS: usize = 5;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn corpus() -> Corpus {
+    let shared = repository().join("../shared/data/digital-music");
+    let folder = if shared.exists() {
+        shared
+    } else {
+        repository().join("tests/corpus")
+    };
+    println!("data: {}", folder.display());
+    let ndjson = Ndjson {
+        parse: &parse,
+        tenant: "demo",
+    };
+    Prepared::read(&folder, ndjson).unwrap().corpus
+}
+
+/// A line of the sample corpus.
+fn parse(line: &[u8]) -> Result<v1::Update, check::Faults> {
+    use v1::update::Change;
+    let line: Value = serde_json::from_slice(line).unwrap();
+    let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let change = match line["type"].as_str() {
+        Some("item") => Change::ItemUpsert(v1::ItemUpsert {
+            item: text("id"),
+            title: text("title"),
+            description: text("description"),
+            revision: 0,
+        }),
+        _ => Change::RecordUpsert(v1::RecordUpsert {
+            user: text("user"),
+            item: text("item"),
+            text: text("text"),
+            title: text("title"),
+            rating: line["rating"].as_f64(),
+            occurred_at_ms: text("occurred_at")
+                .parse::<jiff::Timestamp>()
+                .unwrap()
+                .as_millisecond(),
+            revision: 1,
+        }),
+    };
+    Ok(v1::Update {
+        tenant: text("tenant"),
+        change: Some(change),
+    })
+}
+
+/// The answer of `reference.py`.
+fn reference(task: &str, cases: &Value) -> Value {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests find the real programs by these"
+    )]
+    let python =
+        std::env::var_os("FOIL_TEST_PYTHON").expect("FOIL_TEST_PYTHON: see deploy/local/env.sh");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity_llama/reference.py");
+    let mut child = Command::new(python)
+        .arg(script)
+        .arg(task)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(cases.to_string().as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{task}: {}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    let values = value.as_array().unwrap().iter();
+    values.map(|number| number.as_f64().unwrap()).collect()
+}
+
+/// As the paper asks: the title of the text to write and the item's description, among the titles
+/// and descriptions of the user's other records.
+fn bm25_cases(corpus: &Corpus) -> Vec<(String, Vec<String>)> {
+    let about = |record: &Record| {
+        let item = corpus.item(&record.item);
+        let (title, description) = item.map_or(("", ""), |i| (&i.title, &i.description));
+        format!("{} {title} {description}", record.title)
+    };
+    let mut targets: Vec<usize> = (0..corpus.records().len())
+        .filter(|&at| corpus.of_user(&corpus.records()[at].user).len() > KEY_SAMPLES)
+        .collect();
+    targets.shuffle(&mut ChaCha8Rng::seed_from_u64(1));
+    let case = |&at: &usize| {
+        let target = &corpus.records()[at];
+        let others = corpus
+            .of_user(&target.user)
+            .iter()
+            .filter(|&&other| other != at);
+        let documents = others
+            .map(|&other| about(&corpus.records()[other]))
+            .collect();
+        (about(target), documents)
+    };
+    targets.iter().take(QUERIES).map(case).collect()
+}
+
+#[test]
+fn key_samples_are_those_of_rank_bm25() {
+    let cases = bm25_cases(&corpus());
+    assert_eq!(cases.len(), QUERIES);
+    let asked = cases
+        .iter()
+        .map(|(query, documents)| json!({ "query": query, "documents": documents }));
+    let answers = reference("bm25", &asked.collect());
+    let mut differs_from_ours = 0;
+    for (number, (query, documents)) in cases.iter().enumerate() {
+        let theirs = numbers(&answers[number]);
+        let with = |words: Words| {
+            let documents: Vec<Vec<String>> = documents.iter().map(|d| words.of(d)).collect();
+            let query = words.of(query);
+            (
+                bm25::scores(&query, &documents),
+                bm25::best(&query, &documents, KEY_SAMPLES),
+            )
+        };
+        let (scores, best) = with(Words::Whitespace);
+        assert_eq!(scores.len(), theirs.len());
+        for (ours, theirs) in scores.iter().zip(&theirs) {
+            assert!(
+                (ours - theirs).abs() <= 1e-9 * theirs.abs().max(1.0),
+                "query {number}: {ours} {theirs}"
+            );
+        }
+        // Rank-bm25 leaves the order of equal scores open; ours is the earlier one first.
+        let mut order: Vec<usize> = (0..theirs.len()).collect();
+        order.sort_by(|&a, &b| theirs[b].total_cmp(&theirs[a]));
+        let alike =
+            |a: usize, b: usize| (theirs[a] - theirs[b]).abs() <= 1e-9 * theirs[a].abs().max(1.0);
+        let same = best
+            .iter()
+            .zip(&order)
+            .all(|(&ours, &theirs)| alike(ours, theirs));
+        assert!(
+            same && best.len() == KEY_SAMPLES,
+            "query {number}: {best:?}, not {order:?}"
+        );
+        differs_from_ours += usize::from(with(Words::Unicode).1 != best);
+    }
+    // The setting does something: production's own words often choose others.
+    assert!(differs_from_ours > QUERIES / 20, "{differs_from_ours}");
+    println!(
+        "{QUERIES} queries; with production's words {differs_from_ours} of them choose others"
+    );
+}
+
+/// Records of 100 items with few enough of them to be quick. Where there are not so many items, the
+/// others are seeded samples of all records: as large, and less alike.
+fn groups(corpus: &Corpus) -> Vec<Vec<usize>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let mut groups: Vec<Vec<usize>> = corpus.written_about().map(|(_, r)| r.to_vec()).collect();
+    groups.retain(|records| (8..=24).contains(&records.len()));
+    groups.shuffle(&mut rng);
+    groups.truncate(ITEMS);
+    let all: Vec<usize> = (0..corpus.records().len()).collect();
+    while groups.len() < ITEMS {
+        let size = rng.random_range(8..=60);
+        groups.push(all.sample(&mut rng, size).copied().collect());
+    }
+    groups
+}
+
+/// By the real model; the beginnings of the texts do, and are quicker.
+async fn vectors(corpus: &Corpus, groups: &[Vec<usize>]) -> Vec<Vec<Vec<f32>>> {
+    const CHARS: usize = 200;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests find the real models by these"
+    )]
+    let model = std::env::var("FOIL_TEST_EMBED_MODEL").expect("FOIL_TEST_EMBED_MODEL is set");
+    let config = EmbedConfig {
+        model,
+        timeout: std::time::Duration::from_secs(300),
+        ..EmbedConfig::default()
+    };
+    let embedder = foil_embedder::load(&config).await.unwrap();
+    let mut unique: Vec<usize> = groups.concat();
+    unique.sort_unstable();
+    unique.dedup();
+    let beginning = |&at: &usize| corpus.records()[at].text.chars().take(CHARS).collect();
+    let mut found = Vec::new();
+    for batch in unique.chunks(64) {
+        found.extend(
+            embedder
+                .embed(batch.iter().map(beginning).collect())
+                .await
+                .unwrap(),
+        );
+    }
+    println!("{} texts embedded", unique.len());
+    let vector = |at: &usize| found[unique.binary_search(at).unwrap()].clone();
+    let group = |records: &Vec<usize>| records.iter().map(vector).collect();
+    groups.iter().map(group).collect()
+}
+
+fn clustered(points: &[Vec<f32>], number: usize) -> Clustering {
+    let views: Vec<&[f32]> = points.iter().map(Vec::as_slice).collect();
+    let seed = Sha256::digest(number.to_le_bytes()).into();
+    kmeans(&Gram::of(&views), CLUSTERS, seed)
+}
+
+#[tokio::test]
+async fn the_clusters_are_as_tight_as_scikit_learns_and_always_the_same() {
+    let corpus = corpus();
+    let items = vectors(&corpus, &groups(&corpus)).await;
+    assert_eq!(items.len(), ITEMS);
+    let ours: Vec<Clustering> = items
+        .iter()
+        .zip(0..)
+        .map(|(p, n)| clustered(p, n))
+        .collect();
+    let asked = items
+        .iter()
+        .zip(&ours)
+        .map(|(points, ours)| json!({ "points": points, "clusters": ours.clusters }));
+    let theirs = numbers(&reference("kmeans", &asked.collect()));
+    let mut worst: f64 = 0.0;
+    for (number, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        let ratio = ours.inertia / theirs;
+        worst = worst.max(ratio);
+        assert!(
+            ratio <= 1.02,
+            "item {number}: {} against {theirs}",
+            ours.inertia
+        );
+        // As tight as theirs, but by a sum over other clusters than it says, would be no parity.
+        assert!(
+            ratio >= 0.9,
+            "item {number}: {} against {theirs}",
+            ours.inertia
+        );
+        assert_eq!(clustered(&items[number], number), *ours, "item {number}");
+    }
+    let total: f64 = ours.iter().map(|c| c.inertia).sum::<f64>() / theirs.iter().sum::<f64>();
+    println!("inertia of ours over theirs: {worst:.4} at worst, {total:.4} in all");
+}
