@@ -17,6 +17,16 @@ pub const RATING_ABS_MAX: f64 = 1e6;
 pub const FUTURE_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 /// Most tokens a generation may ask for.
 pub const GENERATE_TOKENS_MAX: u32 = 2048;
+/// How a context can be built, as a request names it; the empty name is the configured one.
+pub const STRATEGIES: [&str; 7] = [
+    "dpl",
+    "intsum",
+    "llm-trsr",
+    "cicl",
+    "persona-db",
+    "rag",
+    "non-perso",
+];
 
 /// All that is wrong with a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -164,8 +174,10 @@ pub fn generate(request: &v1::GenerateRequest) -> Result<(), Faults> {
     );
     c.size("title", &request.title, TITLE_BYTES_MAX);
     c.rating(request.rating);
-    if !["", "dpl", "intsum", "rag", "non-perso"].contains(&request.strategy.as_str()) {
-        c.fault("strategy", "is none of dpl, intsum, rag, non-perso");
+    let strategy = request.strategy.as_str();
+    if !strategy.is_empty() && !STRATEGIES.contains(&strategy) {
+        let names = STRATEGIES.join(", ");
+        c.fault("strategy", format_args!("is none of {names}"));
     }
     if request.max_tokens > GENERATE_TOKENS_MAX {
         c.fault(

@@ -173,7 +173,7 @@ fn a_requests_limits() {
     bounds("deadline_ms", &[1, i64::MAX], &[0, -1, i64::MIN], |ms| {
         request(|r| r.deadline_ms = ms)
     });
-    let strategies = ["", "dpl", "intsum", "rag", "non-perso"];
+    let strategies = [&check::STRATEGIES[..], &[""]].concat();
     bounds("strategy", &strategies, &["DPL", " ", "dpl "], |name| {
         request(|r| r.strategy = name.into())
     });

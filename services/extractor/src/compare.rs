@@ -27,6 +27,14 @@ pub struct Comparison<'a> {
     pub evidence: &'a [v1::Evidence],
 }
 
+/// The file that is part of this program.
+///
+/// # Errors
+/// When the file is none; a test of the stage shows that it is one.
+pub fn file() -> Result<PromptFile, PromptError> {
+    PromptFile::parse(include_str!("../prompts/difference.v1.md"))
+}
+
 /// A record's text and rating as they are measured.
 pub fn sample(record: &Record) -> Sample<'_> {
     Sample {
@@ -117,6 +125,7 @@ impl Comparison<'_> {
             json!({ "name": criterion.name, "fact": fact })
         });
         target["criteria"] = criteria.collect();
+        target["measured"] = (config.facts > 0).into();
         user.push(prompt.render("target", target)?);
         Ok((system, user.join("\n\n")))
     }

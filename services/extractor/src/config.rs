@@ -78,7 +78,8 @@ pub struct ExtractorConfig {
     pub worker: WorkerConfig,
     /// What is compared, in this order.
     pub criteria: Vec<Criterion>,
-    /// Most measured facts for each criterion that stand in the prompt: those that differ most.
+    /// Most measured facts for each criterion that stand in the prompt: those that differ most. 0: none,
+    /// and nothing is said of what was measured.
     pub facts: usize,
     /// Most tokens of an answer.
     pub max_tokens: u32,

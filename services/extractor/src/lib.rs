@@ -10,7 +10,6 @@ pub mod config;
 pub mod evidence;
 pub mod findings;
 pub mod metrics;
-pub mod leak;
 pub mod stage;
 
 #[cfg(test)]
@@ -28,6 +27,7 @@ use foil_runtime::{RunError, Service, StageSpec, run_stage};
 use foil_store::{Store, events};
 
 pub use config::{Config, Criterion, ExtractorConfig};
+pub use foil_llm::leak;
 pub use stage::Extractor;
 
 /// Runs the stage until the shutdown, on a store and a model that others may use too.

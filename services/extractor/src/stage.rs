@@ -11,7 +11,7 @@ use foil_runtime::{Classify as _, Context, Emit, KeyedMutex, Outcome, Reason, St
 use foil_store::{MadeBy, OrStage as _, Record, RecordKey, Store, Written, events};
 use uuid::Uuid;
 
-use crate::compare::{Comparison, sample};
+use crate::compare::{self, Comparison, sample};
 use crate::config::ExtractorConfig;
 use crate::evidence::{self, Sample};
 use crate::findings;
@@ -106,7 +106,7 @@ impl Extractor {
             config: config.clone(),
             store,
             asker,
-            prompt: PromptFile::parse(include_str!("../prompts/difference.v1.md"))?,
+            prompt: compare::file()?,
             turns: KeyedMutex::default(),
         })
     }

@@ -6,8 +6,13 @@ use foil_store::{Store, StoreError};
 use tokio::time::Instant;
 
 use crate::config::GeneratorConfig;
-use crate::context::{Known, Strategy};
-use crate::history::{Topic, key_samples};
+use crate::history::{Sample, Topic, key_samples, of_items};
+use crate::others::{self, CANDIDATES, SHARED_ITEMS};
+use crate::strategy::{Contrast, Known, Strategy};
+use crate::summary;
+
+/// Most users whose profiles are looked for: those asked for lately have one.
+const SIMILAR_READ: usize = 16;
 
 /// What a request waits for.
 #[derive(Clone, Copy, Debug)]
@@ -77,11 +82,64 @@ pub(crate) async fn gather(
     let records = store.user_records(tenant, user, config.history_max).await?;
     let ids: Vec<&str> = records.iter().map(|r| r.key.item.as_str()).collect();
     let items = store.items(tenant, &ids).await?;
-    Ok(Known {
+    let wanted = summary::history_needed(question.strategy, config);
+    let history = records.iter().take(wanted).cloned();
+    let mut known = Known {
         profile: profile.map(|stored| stored.profile),
         has_history: !records.is_empty(),
+        history: of_items(history, &items),
         samples: key_samples(topic, records, &items, config.key_samples),
-    })
+        ..Known::default()
+    };
+    match question.strategy {
+        Strategy::Cicl => known.contrasts = contrasts(store, tenant, &known.samples).await?,
+        Strategy::PersonaDb => {
+            let most = config.similar_users;
+            known.similar = similar(store, tenant, &known.samples, most).await?;
+        }
+        _ => {}
+    }
+    Ok(known)
+}
+
+async fn contrasts(
+    store: &Store,
+    tenant: &str,
+    samples: &[Sample],
+) -> Result<Vec<Contrast>, StoreError> {
+    let mut contrasts = Vec::new();
+    for (place, sample) in samples.iter().enumerate() {
+        let item = &sample.record.key.item;
+        let peers = store.item_records(tenant, item, CANDIDATES).await?;
+        contrasts.extend(others::contrast(place, sample, &peers));
+    }
+    Ok(contrasts)
+}
+
+/// Summaries of the most similar users who have a profile.
+async fn similar(
+    store: &Store,
+    tenant: &str,
+    samples: &[Sample],
+    most: usize,
+) -> Result<Vec<String>, StoreError> {
+    let shared = &samples[..samples.len().min(SHARED_ITEMS)];
+    let ids: Vec<_> = shared.iter().map(|sample| sample.record.id).collect();
+    let own = store.records_by_ids(tenant, &ids, true).await?;
+    let mut peers = Vec::new();
+    for record in &own {
+        let item = &record.key.item;
+        peers.extend(store.item_records(tenant, item, CANDIDATES).await?);
+    }
+    let mut found = Vec::new();
+    for user in others::similar(&own, &peers).iter().take(SIMILAR_READ) {
+        if found.len() == most {
+            break;
+        }
+        let stored = store.profile(tenant, user).await?;
+        found.extend(stored.map(|stored| stored.profile.summary));
+    }
+    Ok(found)
 }
 
 /// What is known once the wish is granted, or at `end`.

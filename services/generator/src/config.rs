@@ -1,15 +1,21 @@
 //! The configuration of `foil-generator`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use foil_llm::EngineConfig;
-use foil_proto::check::GENERATE_TOKENS_MAX;
+use foil_proto::check::{GENERATE_TOKENS_MAX, TENANT_BYTES_MAX};
 use foil_runtime::{
     AdminConfig, Common, Faults, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
     Validate, WorkerConfig,
 };
 use foil_store::StoreConfig;
 use serde::{Deserialize, Serialize};
+
+use crate::strategy::{Strategy, Summary};
+
+/// Most tenants with a section of their own.
+const TENANTS_MAX: usize = 4_096;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -53,6 +59,12 @@ pub struct GeneratorConfig {
     /// First tokens of the inboxes that replies may go to. A request that names another subject is
     /// refused: it would have this service publish where its sender may not.
     pub reply_prefix: String,
+    /// How a context is built where the request names no strategy.
+    pub strategy: Strategy,
+    /// Where the summary in a context comes from.
+    pub summary: Summary,
+    /// What is different for a tenant, by its id.
+    pub tenants: BTreeMap<String, TenantConfig>,
     /// Newest records of a user that are searched for key samples.
     pub history_max: usize,
     /// Most key samples in a context.
@@ -61,6 +73,14 @@ pub struct GeneratorConfig {
     pub sample_chars: usize,
     /// Characters of the item's description in the prompt; longer ones are shortened.
     pub description_chars: usize,
+    /// Most measured facts in a context: those that stand out most.
+    pub facts: usize,
+    /// Most tokens of each summary that is made for a request.
+    pub summary_tokens: u32,
+    /// `llm-trsr`: most blocks of five texts that are summed up, the newest ones; each is one call.
+    pub history_blocks: usize,
+    /// `persona-db`: most similar users whose profiles are used.
+    pub similar_users: usize,
     /// Tokens to write where the request names no limit. Never more than half the model's context.
     pub max_tokens: u32,
     /// 0 to 2, where the request names none.
@@ -83,6 +103,26 @@ pub struct GeneratorConfig {
     pub activation_delay: Duration,
 }
 
+/// `[generator.tenants.<id>]`: what is set here goes before `[generator]`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantConfig {
+    pub strategy: Option<Strategy>,
+    pub summary: Option<Summary>,
+}
+
+impl GeneratorConfig {
+    /// How a context is built for a request of this tenant that names this strategy, or none.
+    pub fn how(&self, tenant: &str, asked: &str) -> (Strategy, Summary) {
+        let own = self.tenants.get(tenant).copied().unwrap_or_default();
+        let strategy = Strategy::parse(asked).or(own.strategy);
+        (
+            strategy.unwrap_or(self.strategy),
+            own.summary.unwrap_or(self.summary),
+        )
+    }
+}
+
 impl Default for GeneratorConfig {
     fn default() -> Self {
         Self {
@@ -91,10 +131,17 @@ impl Default for GeneratorConfig {
                 ..WorkerConfig::default()
             },
             reply_prefix: "_INBOX".to_owned(),
+            strategy: Strategy::default(),
+            summary: Summary::default(),
+            tenants: BTreeMap::new(),
             history_max: 512,
             key_samples: 8,
             sample_chars: 600,
             description_chars: 1_200,
+            facts: 6,
+            summary_tokens: 150,
+            history_blocks: 4,
+            similar_users: 2,
             max_tokens: 384,
             temperature: 0.5,
             top_p: 0.95,
@@ -125,10 +172,27 @@ impl Validate for GeneratorConfig {
             ("sample_chars", self.sample_chars, 8_000),
             ("description_chars", self.description_chars, 16_384),
             ("activation_items", self.activation_items, 4_096),
+            ("history_blocks", self.history_blocks, 16),
         ] {
             let problem = format!("is not within 1 and {most}");
             faults.require((1..=most).contains(&value), key, &problem);
         }
+        for (key, value, most) in [
+            ("facts", self.facts, 16),
+            ("similar_users", self.similar_users, 8),
+            ("tenants", self.tenants.len(), TENANTS_MAX),
+        ] {
+            faults.require(value <= most, key, format_args!("is above {most}"));
+        }
+        for tenant in self.tenants.keys() {
+            let named = (1..=TENANT_BYTES_MAX).contains(&tenant.len());
+            faults.require(named, "tenants", "holds an id that is not 1 to 64 bytes");
+        }
+        faults.require(
+            (64..=1024).contains(&self.summary_tokens),
+            "summary_tokens",
+            "is not within 64 and 1024",
+        );
         faults.require(
             (1..=GENERATE_TOKENS_MAX).contains(&self.max_tokens),
             "max_tokens",
@@ -188,5 +252,23 @@ mod tests {
             let fault = faults.first().expect("a fault").to_string();
             assert!(fault.contains("reply_prefix"), "{prefix:?}: {fault}");
         }
+    }
+
+    #[test]
+    fn a_request_goes_before_its_tenant_and_that_before_the_rest() {
+        let config: GeneratorConfig = serde_json::from_value(serde_json::json!({
+            "strategy": "rag",
+            "tenants": {
+                "acme": { "strategy": "persona-db" },
+                "globex": { "summary": "task" },
+            },
+        }))
+        .expect("a configuration");
+        assert!(Faults::of(&config).is_empty());
+        let standing = Summary::Standing;
+        assert_eq!(config.how("acme", ""), (Strategy::PersonaDb, standing));
+        assert_eq!(config.how("acme", "dpl"), (Strategy::Dpl, standing));
+        assert_eq!(config.how("globex", ""), (Strategy::Rag, Summary::Task));
+        assert_eq!(config.how("other", ""), (Strategy::Rag, standing));
     }
 }

@@ -5,78 +5,15 @@ use foil_llm::prompt::{PromptError, PromptFile, neutralise};
 use foil_proto::v1;
 use serde::Serialize;
 
+use crate::config::GeneratorConfig;
 use crate::evidence;
 use crate::history::Sample;
+use crate::strategy::{Known, Strategy};
 
 /// Longest summary, statement and label in a block, characters; what is stored is not longer.
 const SUMMARY_CHARS_MAX: usize = 4_000;
 const STATEMENT_CHARS_MAX: usize = 600;
 const LABEL_CHARS_MAX: usize = 200;
-
-/// How a context is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// Profile with differences, findings, past texts.
-    Dpl,
-    /// Summary of the history without differences, past texts.
-    IntSum,
-    /// Past texts.
-    Rag,
-    /// Nothing about the user.
-    NonPerso,
-}
-
-impl Strategy {
-    /// As in a request; the empty name is the default's. None for any other name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "" | "dpl" => Self::Dpl,
-            "intsum" => Self::IntSum,
-            "rag" => Self::Rag,
-            "non-perso" => Self::NonPerso,
-            _ => return None,
-        })
-    }
-
-    /// As in a reply.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dpl => "dpl",
-            Self::IntSum => "intsum",
-            Self::Rag => "rag",
-            Self::NonPerso => "non-perso",
-        }
-    }
-}
-
-/// What is known when a context is built.
-#[derive(Clone, Debug, Default)]
-pub struct Known {
-    pub profile: Option<v1::Profile>,
-    /// Key samples, best first.
-    pub samples: Vec<Sample>,
-    /// Whether the user wrote anything at all.
-    pub has_history: bool,
-}
-
-impl Known {
-    fn has_differences(&self) -> bool {
-        let compared = |s: &Sample| s.record.difference.is_some();
-        self.profile.as_ref().is_some_and(|p| p.strategy == "dpl")
-            || self.samples.iter().any(compared)
-    }
-
-    /// The strategy that can be had, and why it is less than what was asked for: empty,
-    /// `no_history` or `no_peers`.
-    pub fn strategy(&self, asked: Strategy) -> (Strategy, &'static str) {
-        match asked {
-            Strategy::NonPerso => (Strategy::NonPerso, ""),
-            _ if !self.has_history => (Strategy::NonPerso, "no_history"),
-            Strategy::Dpl if !self.has_differences() => (Strategy::IntSum, "no_peers"),
-            asked => (asked, ""),
-        }
-    }
-}
 
 /// What a context block says; every text in it is neutralised.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,6 +22,16 @@ pub struct Material {
     measured: Vec<String>,
     differences: Vec<Compared>,
     samples: Vec<Past>,
+    /// Of other users, like `contrasts`: for a prompt, never for a reply.
+    similar: Vec<String>,
+    contrasts: Vec<Other>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Other {
+    number: usize,
+    item: String,
+    text: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -110,30 +57,47 @@ struct Past {
 }
 
 impl Material {
-    /// Picks what `strategy` uses. `sample_chars`: of a past text.
-    pub fn new(strategy: Strategy, known: &Known, sample_chars: usize) -> Self {
+    /// Picks what `strategy` uses.
+    pub fn new(strategy: Strategy, known: &Known, config: &GeneratorConfig) -> Self {
         let mut material = Self::default();
         if strategy == Strategy::NonPerso {
             return material;
         }
-        if let Some(profile) = &known.profile
-            && profile.strategy == strategy.as_str()
-        {
-            material.summary = clean(&profile.summary, SUMMARY_CHARS_MAX);
-            if strategy == Strategy::Dpl {
-                material.measured = evidence::lines(&profile.evidence);
-            }
+        let dpl = strategy == Strategy::Dpl;
+        let standing = known.standing(strategy);
+        let summary = known.summary.as_ref();
+        if let Some(summary) = summary.or(standing.map(|profile| &profile.summary)) {
+            material.summary = clean(summary, SUMMARY_CHARS_MAX);
+        }
+        if let Some(profile) = standing.filter(|_| dpl) {
+            material.measured = evidence::lines(&profile.evidence, config.facts);
         }
         for (index, sample) in known.samples.iter().enumerate() {
             let number = index + 1;
-            if strategy == Strategy::Dpl
-                && let Some(difference) = &sample.record.difference
-            {
-                material
-                    .differences
-                    .push(compared(number, sample, difference));
+            let difference = sample.record.difference.as_ref().filter(|_| dpl);
+            if let Some(difference) = difference.filter(|found| !found.findings.is_empty()) {
+                let found = compared(number, sample, difference);
+                material.differences.push(found);
             }
-            material.samples.push(past(number, sample, sample_chars));
+            let text = past(number, sample, config.sample_chars);
+            material.samples.push(text);
+        }
+        if strategy == Strategy::PersonaDb {
+            let similar = known.similar.iter();
+            material.similar = similar
+                .map(|s| one_line(&clean(s, STATEMENT_CHARS_MAX)))
+                .collect();
+        }
+        if strategy == Strategy::Cicl {
+            let others = known.contrasts.iter().filter_map(|contrast| {
+                let sample = known.samples.get(contrast.sample)?;
+                Some(Other {
+                    number: contrast.sample + 1,
+                    item: item_label(sample),
+                    text: clean(&contrast.text, config.sample_chars),
+                })
+            });
+            material.contrasts = others.collect();
         }
         material
     }
@@ -150,8 +114,21 @@ impl Material {
         Ok(sections.join("\n\n"))
     }
 
+    /// What is known beside the past texts, that of other users with it.
+    pub(crate) fn everybody(&self, prompt: &PromptFile) -> Result<Vec<String>, PromptError> {
+        let mut sections = self.person(prompt)?;
+        if !self.similar.is_empty() {
+            let values = serde_json::json!({ "summaries": self.similar });
+            sections.push(prompt.render("similar", values)?);
+        }
+        for contrast in &self.contrasts {
+            sections.push(prompt.render("contrast", contrast)?);
+        }
+        Ok(sections)
+    }
+
     /// What the user is like: the block without the past texts.
-    pub(crate) fn person(&self, prompt: &PromptFile) -> Result<Vec<String>, PromptError> {
+    fn person(&self, prompt: &PromptFile) -> Result<Vec<String>, PromptError> {
         let mut sections = Vec::new();
         if !(self.summary.is_empty() && self.measured.is_empty()) {
             let values = serde_json::json!({
@@ -190,9 +167,12 @@ impl Material {
             .iter_mut()
             .flat_map(|d| d.findings.iter_mut().map(|f| &mut f.statement));
         let pasts = self.samples.iter_mut().map(|sample| &mut sample.text);
+        let others = self.contrasts.iter_mut().map(|other| &mut other.text);
         std::iter::once(&mut self.summary)
             .chain(statements)
             .chain(pasts)
+            .chain(others)
+            .chain(&mut self.similar)
             .collect()
     }
 
@@ -202,6 +182,7 @@ impl Material {
             return false;
         };
         self.differences.retain(|d| d.number != last.number);
+        self.contrasts.retain(|other| other.number != last.number);
         true
     }
 

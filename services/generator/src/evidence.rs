@@ -5,16 +5,14 @@ use foil_proto::v1;
 
 /// Below this, either sign, a user is like the others.
 const Z_MIN: f64 = 0.5;
-/// The strongest differences are enough to describe someone.
-const LINES_MAX: usize = 6;
 
-/// The clearest differences, the strongest first: one line each, at most six.
-pub(crate) fn lines(evidence: &[v1::Evidence]) -> Vec<String> {
+/// The `most` clearest differences, the strongest first: one line each.
+pub(crate) fn lines(evidence: &[v1::Evidence], most: usize) -> Vec<String> {
     let clear = |e: &&v1::Evidence| e.z_score.abs() >= Z_MIN && e.value.is_finite();
     let mut clear: Vec<&v1::Evidence> = evidence.iter().filter(clear).collect();
     // Stable: equally strong ones stay in the order of the features.
     clear.sort_by(|a, b| b.z_score.abs().total_cmp(&a.z_score.abs()));
-    clear.truncate(LINES_MAX);
+    clear.truncate(most);
     clear.into_iter().map(line).collect()
 }
 
@@ -61,11 +59,14 @@ mod tests {
 
     #[test]
     fn the_strongest_come_first_and_weak_ones_not_at_all() {
-        let found = lines(&[
-            evidence("words", 60.0, 61.0, -0.1),
-            evidence("exclamations", 4.0, 1.0, 0.9),
-            evidence("words_per_sentence", 6.5, 14.0, -2.2),
-        ]);
+        let found = lines(
+            &[
+                evidence("words", 60.0, 61.0, -0.1),
+                evidence("exclamations", 4.0, 1.0, 0.9),
+                evidence("words_per_sentence", 6.5, 14.0, -2.2),
+            ],
+            6,
+        );
         assert_eq!(
             found,
             [
@@ -77,13 +78,13 @@ mod tests {
 
     #[test]
     fn a_feature_of_a_later_version_is_still_said() {
-        let found = lines(&[evidence("emoji", 3.0, 1.0, 1.0)]);
+        let found = lines(&[evidence("emoji", 3.0, 1.0, 1.0)], 6);
         assert_eq!(found, ["emoji is higher (3.00; average 1.00)"]);
     }
 
     #[test]
     fn what_is_no_number_is_left_out() {
-        assert!(lines(&[evidence("words", f64::NAN, 1.0, 1.0)]).is_empty());
-        assert!(lines(&[evidence("words", 1.0, 1.0, f64::NAN)]).is_empty());
+        assert!(lines(&[evidence("words", f64::NAN, 1.0, 1.0)], 6).is_empty());
+        assert!(lines(&[evidence("words", 1.0, 1.0, f64::NAN)], 6).is_empty());
     }
 }

@@ -57,13 +57,21 @@ pub fn key_samples(
         bm25::words(&format!("{} {title} {description}", record.title))
     };
     let documents: Vec<Vec<String>> = past.iter().map(document).collect();
-    let sample = |index: usize| {
-        let record = past[index].clone();
+    let best = bm25::best(&topic.words(), &documents, most);
+    let best = best.into_iter().map(|index| past[index].clone());
+    of_items(best, items)
+}
+
+/// The records with what they are about.
+pub fn of_items(
+    records: impl Iterator<Item = Record>,
+    items: &HashMap<String, Item>,
+) -> Vec<Sample> {
+    let sample = |record: Record| {
         let item_title = items
             .get(&record.key.item)
             .map_or_else(String::new, |item| item.title.clone());
         Sample { record, item_title }
     };
-    let best = bm25::best(&topic.words(), &documents, most);
-    best.into_iter().map(sample).collect()
+    records.map(sample).collect()
 }

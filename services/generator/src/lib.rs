@@ -1,6 +1,7 @@
 //! The generator: builds the context of a request and streams personal text.
 //!
-//! A context costs no LLM call, a text one. [`client::Caller`] is the other side: it asks and reads
+//! A context costs no LLM call, a text one; the strategies of comparison that have the LLM sum up what
+//! no profile holds cost more ([`summary`]). [`client::Caller`] is the other side: it asks and reads
 //! the streamed reply.
 
 mod activation;
@@ -10,11 +11,15 @@ pub mod client;
 pub mod config;
 pub mod context;
 mod evidence;
-mod history;
+pub mod guard;
+pub mod history;
 pub mod metrics;
-mod prompt;
+pub mod others;
+pub mod prompt;
 mod reply;
 mod stage;
+pub mod strategy;
+pub mod summary;
 
 use std::sync::Arc;
 
@@ -24,8 +29,9 @@ use foil_runtime::{RunError, Service, StageSpec, run_stage};
 use foil_store::{Store, events};
 
 pub use client::{CallError, Caller};
-pub use config::{Config, GeneratorConfig};
+pub use config::{Config, GeneratorConfig, TenantConfig};
 use stage::Generator;
+pub use strategy::{Known, Strategy, Summary};
 
 /// Runs the stage until the shutdown, with parts that others may share.
 ///

@@ -16,7 +16,7 @@ const JOINTS: u32 = 8;
 
 /// Why a prompt cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ComposeError {
+pub enum ComposeError {
     #[error(transparent)]
     Prompt(#[from] PromptError),
     #[error(transparent)]
@@ -25,20 +25,20 @@ pub(crate) enum ComposeError {
 
 /// What the text to write shall be.
 #[derive(Clone, Debug)]
-pub(crate) struct Task {
-    pub(crate) topic: Topic,
-    pub(crate) rating: Option<f64>,
+pub struct Task {
+    pub topic: Topic,
+    pub rating: Option<f64>,
     /// 0 takes the configured default.
-    pub(crate) max_tokens: u32,
-    pub(crate) temperature: Option<f64>,
-    pub(crate) seed: u64,
+    pub max_tokens: u32,
+    pub temperature: Option<f64>,
+    pub seed: u64,
 }
 
 /// The file that is part of this program.
 ///
 /// # Errors
 /// When the file is none; a test shows that it is one.
-pub(crate) fn file() -> Result<PromptFile, PromptError> {
+pub fn file() -> Result<PromptFile, PromptError> {
     PromptFile::parse(include_str!("../prompts/generate.v1.md"))
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn file() -> Result<PromptFile, PromptError> {
 ///
 /// # Errors
 /// When the instructions alone do not fit the model's context.
-pub(crate) fn compose(
+pub fn compose(
     prompt: &PromptFile,
     material: &Material,
     task: &Task,
@@ -136,7 +136,7 @@ impl Draft<'_> {
             "words": self.words,
         });
         let mut system = vec![self.prompt.render("system", voice)?];
-        system.extend(material.person(self.prompt)?);
+        system.extend(material.everybody(self.prompt)?);
         let message = |role, content| Message { role, content };
         let mut messages = vec![message(Role::System, system.join("\n\n"))];
         for [asked, written] in material.turns(self.prompt)? {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use foil_llm::prompt::{PromptError, PromptFile};
-use foil_llm::{ChatEvent, EngineError, Finish, LanguageModel, Usage};
+use foil_llm::{
+    AskError, BuildError, ChatEvent, ChatRequest, EngineError, Finish, LanguageModel, Usage,
+};
 use foil_proto::names::subject;
 use foil_proto::v1::generate_reply::Part;
 use foil_proto::v1::{self, GenerateRequest};
@@ -17,10 +19,13 @@ use tokio::time::Instant;
 use crate::activation;
 use crate::answer::{self, Question, Wish};
 use crate::config::GeneratorConfig;
-use crate::context::{Known, Material, Strategy};
+use crate::context::Material;
+use crate::guard::{Guard, GuardError};
 use crate::history::Topic;
 use crate::prompt::{self, ComposeError, Task};
 use crate::reply::{Code, Reply};
+use crate::strategy::{Known, Strategy, Summary};
+use crate::summary::{self, Spent};
 
 /// Before the deadline, so that the failure still arrives in time; less for short ones.
 const MARGIN: Duration = Duration::from_millis(250);
@@ -39,6 +44,7 @@ pub(crate) struct Generator {
     store: Store,
     model: Arc<dyn LanguageModel>,
     prompt: PromptFile,
+    summary_prompt: PromptFile,
 }
 
 /// Why a request is not answered with a text.
@@ -106,6 +112,7 @@ impl Generator {
             store,
             model,
             prompt: prompt::file()?,
+            summary_prompt: summary::file()?,
         })
     }
 
@@ -137,24 +144,46 @@ impl Generator {
             title: request.title.clone(),
         };
         let topic = answer::complete(&self.store, &request.tenant, topic).await?;
-        let asked = Strategy::parse(&request.strategy).unwrap_or(Strategy::Dpl);
+        let how = self.config.how(&request.tenant, &request.strategy);
+        let (asked, _) = how;
         let question = Question {
             tenant: &request.tenant,
             user: &request.user,
             strategy: asked,
         };
-        let known =
+        let mut known =
             answer::await_known(&self.store, &self.config, question, &topic, (wish, until)).await?;
+        let spent = if request.context_only {
+            Spent::default()
+        } else {
+            self.summarise(how, &mut known).await?
+        };
         let (strategy, degraded) = known.strategy(asked);
-        let material = Material::new(strategy, &known, self.config.sample_chars);
+        let material = Material::new(strategy, &known, &self.config);
         let block = material.render(&self.prompt).map_err(internal)?;
         let context = context_part(&known, strategy, degraded, block);
         reply.send(Part::Context(context)).await;
         if request.context_only {
-            reply.send(Part::Done(self.done(None))).await;
+            reply.send(Part::Done(self.done(spent, None))).await;
             return Ok(());
         }
-        self.write(request, topic, &material, reply).await
+        let guard = Guard::of(&known, &topic);
+        let chat = self.chat(request, topic, &material)?;
+        match guard {
+            Some(guard) => self.write_guarded(chat, spent, &guard, reply).await,
+            None => self.write(chat, spent, reply).await,
+        }
+    }
+
+    async fn summarise(&self, how: (Strategy, Summary), known: &mut Known) -> Result<Spent, Stop> {
+        let (config, model) = (&self.config, self.model.as_ref());
+        let made = summary::make(&self.summary_prompt, how, known, config, model).await;
+        made.map_err(|error| match error {
+            AskError::Engine(error) | AskError::Build(BuildError::Engine(error)) => {
+                engine_failed(&error)
+            }
+            error => internal(error),
+        })
     }
 
     /// The work that a request for an inactive user starts. One that is delivered again may have
@@ -179,13 +208,12 @@ impl Generator {
         Ok(activation::work(tenant, user, &items, delay))
     }
 
-    async fn write(
+    fn chat(
         &self,
         request: &GenerateRequest,
         topic: Topic,
         material: &Material,
-        reply: &mut Reply,
-    ) -> Result<(), Stop> {
+    ) -> Result<ChatRequest, Stop> {
         let task = Task {
             topic,
             rating: request.rating,
@@ -195,10 +223,37 @@ impl Generator {
         };
         let model = self.model.as_ref();
         let chat = prompt::compose(&self.prompt, material, &task, &self.config, model);
-        let chat = chat.map_err(|error| match error {
+        chat.map_err(|error| match error {
             ComposeError::Prompt(error) => internal(error),
             ComposeError::Engine(error) => engine_failed(&error),
+        })
+    }
+
+    /// Streams nothing before the whole text was seen to repeat nobody.
+    async fn write_guarded(
+        &self,
+        chat: ChatRequest,
+        mut spent: Spent,
+        guard: &Guard,
+        reply: &mut Reply,
+    ) -> Result<(), Stop> {
+        let answer = guard.ask(self.model.as_ref(), chat).await;
+        let (text, tries) = answer.map_err(|error| match error {
+            GuardError::Engine(error) => engine_failed(&error),
+            error @ GuardError::Repeats => internal(error),
         })?;
+        if text.text.len() > TEXT_BYTES_MAX {
+            return Err(internal("the language model did not end"));
+        }
+        spent.calls += tries - 1;
+        reply.send(Part::Delta(text.text)).await;
+        let done = self.done(spent, Some((text.finish, text.usage)));
+        reply.send(Part::Done(done)).await;
+        Ok(())
+    }
+
+    async fn write(&self, chat: ChatRequest, spent: Spent, reply: &mut Reply) -> Result<(), Stop> {
+        let model = self.model.as_ref();
         let stream = model.chat(chat).await.map_err(|e| engine_failed(&e))?;
         let mut chunks = stream.ready_chunks(COALESCED);
         let mut sent = 0;
@@ -217,7 +272,8 @@ impl Generator {
                 reply.send(Part::Delta(delta)).await;
             }
             if let Some(end) = end {
-                reply.send(Part::Done(self.done(Some(end?)))).await;
+                let done = self.done(spent, Some(end?));
+                reply.send(Part::Done(done)).await;
                 return Ok(());
             }
             if sent > TEXT_BYTES_MAX {
@@ -227,9 +283,9 @@ impl Generator {
         Err(engine_failed(&EngineError::Died("no end".to_owned())))
     }
 
-    fn done(&self, written: Option<(Finish, Usage)>) -> v1::Done {
+    fn done(&self, spent: Spent, written: Option<(Finish, Usage)>) -> v1::Done {
         let info = self.model.info();
-        let llm_calls = u32::from(written.is_some());
+        let llm_calls = spent.calls + u32::from(written.is_some());
         let (finish, usage) = written.unwrap_or((Finish::Stop, Usage::default()));
         let finish = match finish {
             Finish::Stop => "stop",
@@ -237,9 +293,9 @@ impl Generator {
         };
         v1::Done {
             finish: finish.to_owned(),
-            prompt_tokens: usage.prompt_tokens,
+            prompt_tokens: spent.prompt_tokens + usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,
-            completion_tokens: usage.completion_tokens,
+            completion_tokens: spent.completion_tokens + usage.completion_tokens,
             llm_calls,
             model: format!("{}/{}", info.provider, info.model),
             prompt_version: self.prompt.version().to_owned(),

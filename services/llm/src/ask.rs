@@ -34,6 +34,18 @@ pub enum BuildError {
     Engine(#[from] EngineError),
 }
 
+/// Why no answer holds.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error("{0}")]
+    Build(#[from] BuildError),
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+    /// What was wrong with the last answer.
+    #[error("the model's answer cannot be used: {0}")]
+    Answer(BoxError),
+}
+
 /// A model, and what its failures mean for an input.
 #[derive(Clone)]
 pub struct Asker {
@@ -55,6 +67,84 @@ pub struct Answer<T> {
     pub prompt_tokens: u32,
     /// Of all tries.
     pub completion_tokens: u32,
+    /// Calls of the model.
+    pub calls: u32,
+}
+
+/// Asks until `check` accepts, twice at most. `request`: the question in this share of the context, 0
+/// to 1. `temperature`: of the very first try; `delivered`: how often the input was tried, from 1.
+///
+/// # Errors
+/// [`AskError`]; what the engine says ends it at once.
+pub async fn ask<T, E: Into<BoxError>>(
+    model: &dyn LanguageModel,
+    (temperature, delivered): (f32, u64),
+    request: impl Fn(f64) -> Result<ChatRequest, BuildError>,
+    check: impl Fn(&Completion) -> Result<T, E>,
+) -> Result<Answer<T>, AskError> {
+    let (mut prompt_tokens, mut completion_tokens, mut calls) = (0, 0, 0);
+    let mut problem: BoxError = "no answer".into();
+    for attempt in 0..TRIES {
+        let tried = Try {
+            temperature: if delivered == 1 && attempt == 0 {
+                temperature
+            } else {
+                temperature.max(WARM)
+            },
+            seed: (delivered << 8) + attempt,
+        };
+        let completion = once(model, tried, &request).await?;
+        let Usage {
+            prompt_tokens: read,
+            completion_tokens: written,
+            ..
+        } = completion.usage;
+        prompt_tokens += read;
+        completion_tokens += written;
+        calls += 1;
+        match check(&completion) {
+            Ok(value) => {
+                return Ok(Answer {
+                    value,
+                    prompt_tokens,
+                    completion_tokens,
+                    calls,
+                });
+            }
+            Err(error) => {
+                problem = error.into();
+                metrics::refused(model.info());
+                tracing::warn!(error = %problem, attempt, "the model's answer cannot be used");
+            }
+        }
+    }
+    Err(AskError::Answer(problem))
+}
+
+struct Try {
+    temperature: f32,
+    seed: u64,
+}
+
+async fn once(
+    model: &dyn LanguageModel,
+    tried: Try,
+    request: impl Fn(f64) -> Result<ChatRequest, BuildError>,
+) -> Result<Completion, AskError> {
+    let mut result = Err(EngineError::Invalid("no prompt was tried".to_owned()));
+    for share in SHARES {
+        let mut request = request(share)?;
+        request.seed = tried.seed;
+        request.temperature = tried.temperature;
+        result = match model.chat(request).await {
+            Ok(stream) => collect(stream).await,
+            Err(error) => Err(error),
+        };
+        if !matches!(result, Err(EngineError::PromptTooLong { .. })) {
+            break;
+        }
+    }
+    Ok(result?)
 }
 
 impl Asker {
@@ -69,76 +159,30 @@ impl Asker {
         request: impl Fn(f64) -> Result<ChatRequest, BuildError>,
         check: impl Fn(&Completion) -> Result<T, E>,
     ) -> Result<Answer<T>, StageError> {
-        let (mut prompt_tokens, mut completion_tokens) = (0, 0);
-        let mut problem: BoxError = "no answer".into();
-        for attempt in 0..TRIES {
-            let completion = self.once(cx.delivered, attempt, &request).await?;
-            let Usage {
-                prompt_tokens: read,
-                completion_tokens: written,
-                ..
-            } = completion.usage;
+        let how = (self.temperature, cx.delivered);
+        let check = |answer: &Completion| {
             let cost = Cost {
                 calls: 1,
-                input_tokens: read,
-                output_tokens: written,
+                input_tokens: answer.usage.prompt_tokens,
+                output_tokens: answer.usage.completion_tokens,
             };
             metrics::charge(&cx.subject, self.stage, cost);
-            prompt_tokens += read;
-            completion_tokens += written;
-            match check(&completion) {
-                Ok(value) => {
-                    return Ok(Answer {
-                        value,
-                        prompt_tokens,
-                        completion_tokens,
-                    });
-                }
-                Err(error) => {
-                    problem = error.into();
-                    metrics::refused(self.model.info());
-                    tracing::warn!(error = %problem, attempt, "the model's answer cannot be used");
-                }
+            check(answer)
+        };
+        match ask(&*self.model, how, request, check).await {
+            Ok(answer) => Ok(answer),
+            Err(AskError::Engine(error) | AskError::Build(BuildError::Engine(error))) => {
+                Err(self.verdict(error))
             }
-        }
-        if cx.last_attempt {
-            Err(problem).reject(Reason::BadOutput)
-        } else {
-            Err(problem).retry()
-        }
-    }
-
-    async fn once(
-        &self,
-        delivered: u64,
-        attempt: u64,
-        request: impl Fn(f64) -> Result<ChatRequest, BuildError>,
-    ) -> Result<Completion, StageError> {
-        let mut result = Err(EngineError::Invalid("no prompt was tried".to_owned()));
-        for share in SHARES {
-            let mut request = request(share).map_err(|error| match error {
-                BuildError::Engine(error) => self.verdict(error),
-                // The prompt is a part of the program.
-                BuildError::Prompt(error) => StageError::Fatal {
-                    cause: error.into(),
-                },
-            })?;
-            request.seed = (delivered << 8) + attempt;
-            let first = delivered == 1 && attempt == 0;
-            request.temperature = if first {
-                self.temperature
-            } else {
-                self.temperature.max(WARM)
-            };
-            result = match self.model.chat(request).await {
-                Ok(stream) => collect(stream).await,
-                Err(error) => Err(error),
-            };
-            if !matches!(result, Err(EngineError::PromptTooLong { .. })) {
-                break;
+            // The prompt is a part of the program.
+            Err(AskError::Build(BuildError::Prompt(error))) => Err(StageError::Fatal {
+                cause: error.into(),
+            }),
+            Err(AskError::Answer(problem)) if cx.last_attempt => {
+                Err(problem).reject(Reason::BadOutput)
             }
+            Err(AskError::Answer(problem)) => Err(problem).retry(),
         }
-        result.map_err(|error| self.verdict(error))
     }
 
     fn verdict(&self, error: EngineError) -> StageError {

@@ -6,13 +6,15 @@
 //!
 //! [`prompt`] builds what goes in: versioned prompt files, neutralised user text, and trimming to
 //! the model's context that counts tokens. [`ask`] asks until an answer holds, [`statement`] checks a
-//! sentence about an author, [`health`] knows whether the model answers.
+//! sentence about an author, [`leak`] whether a text repeats another one, [`health`] knows whether the
+//! model answers.
 
 pub mod ask;
 pub mod bench;
 pub mod chat;
 pub mod config;
 pub mod health;
+pub mod leak;
 pub mod llama_cpp;
 pub mod metrics;
 #[cfg(feature = "mistralrs")]
@@ -25,7 +27,7 @@ pub mod statement;
 pub mod stub;
 mod trace;
 
-pub use ask::{Answer, Asker, BuildError};
+pub use ask::{Answer, AskError, Asker, BuildError};
 pub use chat::{
     ChatEvent, ChatRequest, ChatStream, Completion, EngineError, Finish, LanguageModel, Message,
     ModelInfo, Role, Usage, collect,

@@ -42,9 +42,15 @@ pub enum BadStatement {
 /// marks or brackets: without that a small model repeats the prompt or goes on with the JSON inside
 /// the string.
 pub fn schema() -> Value {
+    schema_within(CHARS_MAX)
+}
+
+/// As [`schema`], of a sentence of at most `chars` characters, 32 to [`CHARS_MAX`].
+pub fn schema_within(chars: usize) -> Value {
+    let chars = chars.clamp(32, CHARS_MAX);
     json!({
         "type": "string",
-        "pattern": format!("^The author [^\\n\\\\\"`@{{}}<>\\[\\]]{{12,{}}}\\.$", CHARS_MAX - 12),
+        "pattern": format!("^The author [^\\n\\\\\"`@{{}}<>\\[\\]]{{12,{}}}\\.$", chars - 12),
     })
 }
 

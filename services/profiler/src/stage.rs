@@ -89,7 +89,7 @@ impl Profiler {
             config: config.clone(),
             store,
             asker,
-            prompt: PromptFile::parse(include_str!("../prompts/profile.v1.md"))?,
+            prompt: summary::file()?,
             turns: KeyedMutex::default(),
         })
     }

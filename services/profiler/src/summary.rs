@@ -42,6 +42,14 @@ pub enum BadSummary {
     },
 }
 
+/// The file that is part of this program.
+///
+/// # Errors
+/// When the file is none; a test of the stage shows that it is one.
+pub fn file() -> Result<PromptFile, PromptError> {
+    PromptFile::parse(include_str!("../prompts/profile.v1.md"))
+}
+
 impl History<'_> {
     /// The request. `share`: of the context that the prompt may take, 0 to 1.
     ///

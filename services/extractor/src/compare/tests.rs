@@ -40,3 +40,46 @@ fn a_title_is_short_plain_and_one_line() {
     assert_eq!(title.chars().count(), TITLE_CHARS_MAX);
     assert!(!title.contains("<|") && !title.contains('\n'));
 }
+
+#[test]
+fn without_facts_nothing_is_said_of_what_was_measured() {
+    let record = foil_store::Record {
+        id: uuid::Uuid::nil(),
+        key: foil_store::RecordKey::new("acme", "mara", "kettle"),
+        text: "It boils.".to_owned(),
+        title: String::new(),
+        rating: None,
+        occurred_at_ms: 1,
+        revision: 1,
+        updated_at_ms: 1,
+        sequence: 1,
+        vector: None,
+        difference: None,
+        due: None,
+        due_at_ms: 0,
+        opted_out: false,
+    };
+    let comparison = Comparison {
+        item: None,
+        representatives: &[],
+        target: &record,
+        evidence: &[evidence("words_per_sentence", 31.0, 14.2, 1.2)],
+    };
+    let prompt = file().expect("a prompt file");
+    let target = |facts: usize| {
+        let config = ExtractorConfig {
+            facts,
+            ..ExtractorConfig::default()
+        };
+        let texts = [String::new(), record.text.clone()];
+        let rendered = comparison.render(&prompt, &config, &texts);
+        rendered.expect("rendered").1
+    };
+    let measured = "</target>\n\nWhat was measured, by criterion:\n- writing: The author writes";
+    assert!(target(2).contains(measured), "{}", target(2));
+    assert!(
+        target(0).contains("</target>\n\nAnswer in JSON"),
+        "{}",
+        target(0)
+    );
+}

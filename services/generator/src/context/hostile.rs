@@ -81,6 +81,7 @@ fn known(text: &str) -> Known {
         profile: Some(profile),
         samples: (0..SAMPLES).map(sample).collect(),
         has_history: true,
+        ..Known::default()
     }
 }
 
@@ -109,7 +110,7 @@ fn times(text: &str, tags: &[(&str, usize)]) -> Result<(), TestCaseError> {
 }
 
 fn check_block(text: &str) -> Result<Material, TestCaseError> {
-    let material = Material::new(Strategy::Dpl, &known(text), 600);
+    let material = Material::new(Strategy::Dpl, &known(text), &GeneratorConfig::default());
     let block = material
         .render(&file().expect("a prompt"))
         .expect("a block");

@@ -69,12 +69,13 @@ fn full() -> Known {
         profile: Some(profile("dpl")),
         samples: vec![kettle, sample("lamp", "Too bright.")],
         has_history: true,
+        ..Known::default()
     }
 }
 
 fn block(strategy: Strategy, known: &Known) -> String {
     let prompt = crate::prompt::file().expect("the prompt file holds");
-    let material = Material::new(strategy, known, 600);
+    let material = Material::new(strategy, known, &GeneratorConfig::default());
     material.render(&prompt).expect("rendered")
 }
 

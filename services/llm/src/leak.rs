@@ -5,7 +5,7 @@
 //! and invisible characters nor spaces put in or left out make a difference, and with letters that look
 //! alike as one. What is written in other words, translated or encoded is not recognised.
 
-use foil_llm::prompt::is_invisible;
+use crate::prompt::is_invisible;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation as _;
