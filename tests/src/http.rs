@@ -16,7 +16,8 @@ pub(crate) fn get(address: &str, path: &str, limit: Duration) -> Result<(u16, St
     let socket: SocketAddr = address.parse().map_err(|_| bad())?;
     let mut stream = TcpStream::connect_timeout(&socket, limit)?;
     stream.set_read_timeout(Some(limit))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: foil\r\nConnection: close\r\n\r\n");
+    // An answer of 1.0 is never cut into chunks.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: foil\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(BYTES_MAX).read_to_string(&mut answer)?;

@@ -8,6 +8,7 @@ pub mod fleet;
 mod http;
 mod look;
 mod place;
+pub mod scale;
 mod small_disk;
 mod up;
 

@@ -5,10 +5,10 @@ mod check;
 mod counts;
 mod faults;
 mod model;
-mod producer;
-mod quiet;
+pub(crate) mod producer;
+pub(crate) mod quiet;
 mod schedule;
-mod updates;
+pub(crate) mod updates;
 
 use std::collections::BTreeMap;
 use std::path::Path;

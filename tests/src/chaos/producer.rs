@@ -29,8 +29,11 @@ pub async fn run(jetstream: &JetStream, updates: &[Update], start: Instant) -> u
     known
 }
 
-/// Whether NATS knew it already.
-async fn publish(jetstream: &JetStream, update: &Update) -> bool {
+/// Publishes one update. Gives whether NATS knew it already.
+///
+/// # Panics
+/// When NATS does not take it for 90 s.
+pub async fn publish(jetstream: &JetStream, update: &Update) -> bool {
     let until = Instant::now() + PATIENCE;
     let payload = update.payload();
     loop {

@@ -218,7 +218,8 @@ impl Drawn<'_> {
     }
 }
 
-fn text(rng: &mut ChaCha8Rng, key: &Key, revision: u64) -> String {
+/// Words at random, and whose they are.
+pub(crate) fn text(rng: &mut ChaCha8Rng, key: &Key, revision: u64) -> String {
     let words = rng.random_range(6..40);
     let words: Vec<&str> = (0..words)
         .map(|_| WORDS[rng.random_range(0..WORDS.len())])

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foil_llm::stub::{StubConfig, StubServer};
+use foil_llm::stub::StubServer;
 use foil_proto::names::stage;
 use foil_runtime::testing::NatsServer;
 use foil_store::{ProvisionConfig, StoreConfig, provision};
@@ -47,6 +47,8 @@ pub struct Fleet {
     pub encoder: Mutex<StubServer>,
     pub nats_url: String,
     pub edge_address: String,
+    /// `host:port` of NATS's monitoring, where [`Tuning::monitored`] asked for it.
+    pub monitor: Option<String>,
 }
 
 impl Fleet {
@@ -61,32 +63,35 @@ impl Fleet {
             std::fs::create_dir_all(&folder).expect("a folder for the data");
             folder
         };
-        let nats = NatsServer::start(Some(&folder("nats")));
+        let monitor = tuning
+            .monitored
+            .then(|| format!("127.0.0.1:{}", free_port()));
+        let further = monitor.as_ref().map(|at| format!("http: {at:?}"));
+        let further = further.unwrap_or_default();
+        let nats = NatsServer::start_with(Some(&folder("nats")), &further);
         let nats_url = nats.url();
         let edge_address = format!("127.0.0.1:{}", free_port());
         let edge = Process::edge(directory, &folder("edge"), &edge_address);
         let stub = |config| StubServer::start(config).expect("a stub server starts");
         let llm = stub(tuning.llm.clone());
-        let encoder = stub(StubConfig::default());
+        let encoder = stub(tuning.encoder.clone());
         let addresses = config::Addresses {
             nats: &nats_url,
             edge: &edge_address,
             llm: &llm.base_url(),
             encoder: &encoder.base_url(),
         };
+        for stage in STAGES {
+            let text = config::of(stage, &addresses, tuning);
+            std::fs::write(configuration(directory, stage), text).expect("a configuration");
+        }
         let replicas = STAGES
             .iter()
             .flat_map(|stage| (0..replicas).map(move |number| (*stage, number)))
-            .map(|(stage, number)| {
-                let file = directory.join(format!("{stage}.toml"));
-                let text = config::of(stage, &addresses, tuning);
-                std::fs::write(&file, text).expect("the configuration is written");
-                let process = Process::stage(directory, stage, number, &file, free_port());
-                Replica {
-                    stage,
-                    number,
-                    process: Mutex::new(process),
-                }
+            .map(|(stage, number)| Replica {
+                stage,
+                number,
+                process: Mutex::new(launch(directory, stage, number)),
             })
             .collect();
         let fleet = Arc::new(Self {
@@ -98,17 +103,26 @@ impl Fleet {
             encoder: Mutex::new(encoder),
             nats_url,
             edge_address,
+            monitor,
         });
-        fleet.provision().await;
+        fleet.provision(tuning.ack_wait).await;
         fleet.all_ready().await;
         fleet
     }
 
-    async fn provision(&self) {
+    /// One more process of a stage, which its caller owns.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn launch(&self, stage: &str, number: usize) -> Process {
+        launch(&self.directory, stage, number)
+    }
+
+    async fn provision(&self, ack_wait: Duration) {
         let look = self.look().await;
         let until = Instant::now() + READY_LIMIT;
         let config = ProvisionConfig {
-            ack_wait: ACK_WAIT,
+            ack_wait,
             max_deliver: 100_000,
             ..ProvisionConfig::default()
         };
@@ -160,6 +174,15 @@ impl Fleet {
         };
         Look::over(nats.expect("the address holds"), &store).await
     }
+}
+
+fn configuration(directory: &Path, stage: &str) -> PathBuf {
+    directory.join(format!("{stage}.toml"))
+}
+
+fn launch(directory: &Path, stage: &str, number: usize) -> Process {
+    let file = configuration(directory, stage);
+    Process::stage(directory, stage, number, &file, free_port())
 }
 
 /// A loopback port that was free a moment ago.

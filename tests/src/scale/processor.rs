@@ -1,0 +1,49 @@
+//! What the processor does, as Linux tells it.
+
+use std::fs;
+
+/// Of `/proc/PID/stat` on Linux, whatever the kernel's own clock.
+const TICKS_PER_S: f64 = 100.0;
+
+/// Seconds of processor time that these processes have used.
+pub fn seconds_of(pids: impl IntoIterator<Item = u32>) -> f64 {
+    let ticks: u64 = pids.into_iter().filter_map(ticks_of).sum();
+    ticks as f64 / TICKS_PER_S
+}
+
+fn ticks_of(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold anything.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ').skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+/// Processes that want the processor, on average over a minute: of the whole machine.
+pub fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split(' ').next().unwrap_or_default();
+    first.parse().unwrap_or(f64::NAN)
+}
+
+/// Processors of this machine.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_shows() {
+        let own = std::process::id();
+        let before = seconds_of([own]);
+        let mut sum = 0_u64;
+        while seconds_of([own]) < before + 0.05 {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
+        }
+        assert!(load() >= 0.0 && cores() >= 1);
+    }
+}
