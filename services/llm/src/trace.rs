@@ -156,6 +156,8 @@ impl Request {
 
     fn end(&mut self, outcome: &'static str) {
         if !std::mem::replace(&mut self.ended, true) {
+            // A span ends where it was left last, and nobody was in this one since the submission.
+            self.span.in_scope(|| {});
             self.running.fetch_sub(1, Ordering::Relaxed);
             self.metrics.ended(outcome);
         }

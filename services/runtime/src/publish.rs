@@ -28,8 +28,14 @@ pub(crate) struct Outgoing {
     pub(crate) subject: String,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Bytes,
-    /// Ends when this is dropped, stored or not.
     pub(crate) span: Span,
+}
+
+impl Outgoing {
+    fn is_stored(&self) {
+        // A span ends where it was left last.
+        self.span.in_scope(|| {});
+    }
 }
 
 /// Why an output is not stored.
@@ -93,6 +99,7 @@ async fn store_from(
         for ack in unacked {
             // A duplicate is stored as well: an earlier attempt of the same input did it.
             ack.await.map_err(|error| fault(*stored, &error))?;
+            outgoing[*stored].is_stored();
             *stored += 1;
         }
         if let Some(error) = refused {
@@ -109,6 +116,7 @@ pub(crate) async fn store(jetstream: &JetStream, message: &Outgoing) -> Result<u
         .await
         .map_err(|error| fault(0, &error))?;
     let stored = ack.await.map_err(|error| fault(0, &error))?;
+    message.is_stored();
     Ok(stored.sequence)
 }
 

@@ -123,3 +123,45 @@ fn emit(kind_name: &'static str, tenant: &str, user: &str, kind: Kind) -> Emit {
         user => emit.header(header::CE_SUBJECT, token::encode(user)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value<'a>(emit: &'a Emit, name: &str) -> Option<&'a str> {
+        let found = emit.headers.iter().find(|(header, _)| *header == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn an_event_is_a_cloud_event() {
+        let emit = profile_updated("shop 7", "j.doe@x", v1::ProfileUpdated::default());
+        for (name, expected) in [
+            (header::CE_SPECVERSION, "1.0"),
+            (header::CE_TYPE, "foil.v1.profile.updated"),
+            (header::CE_SOURCE, "/foil/shop=207"),
+            (header::CE_SUBJECT, "j=2Edoe=40x"),
+            (header::CE_DATACONTENTTYPE, "application/protobuf"),
+        ] {
+            assert_eq!(value(&emit, name), Some(expected), "{name}");
+        }
+        let at: Timestamp = value(&emit, header::CE_TIME).unwrap().parse().unwrap();
+        let event = <v1::Event as prost::Message>::decode(emit.payload.clone()).unwrap();
+        assert_eq!(event.at_ms, at.as_millisecond());
+    }
+
+    #[test]
+    fn one_about_no_user_has_no_subject_and_none_needs_an_encoding() {
+        let erased = ErasedTenant::default();
+        let erasure = Erasure {
+            sequence: 7,
+            at_ms: 1,
+        };
+        let of_tenant = tenant_erased("a%\"é", erasure, &erased);
+        assert_eq!(value(&of_tenant, header::CE_SUBJECT), None);
+        for (name, value) in &of_tenant.headers {
+            let plain = |c: char| c.is_ascii_graphic() && !"\"%".contains(c);
+            assert!(value.chars().all(plain), "{name}: {value}");
+        }
+    }
+}

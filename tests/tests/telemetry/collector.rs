@@ -101,7 +101,7 @@ impl trace_server::TraceService for Store {
                 self.spans.lock().unwrap().extend(seen);
             }
         }
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 
@@ -137,7 +137,7 @@ impl metrics_server::MetricsService for Store {
             };
             self.metrics.lock().unwrap().insert(metric.name, seen);
         }
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! One trace from a producer's update to the event, one from a request to its last token.
 
+use foil_proto::names::header;
+use foil_proto::token;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use crate::collector::{Seen, Trace};
@@ -91,6 +93,23 @@ fn check_chat(chat: &Seen, output: &str) {
     assert!(first > 0.0 && first * 1e3 <= chat.millis(), "{first}");
 }
 
+/// As deploy/events.md promises.
+fn check_cloud_event(message: &async_nats::Message) {
+    let headers = message.headers.as_ref().unwrap();
+    let get = |name: &str| headers.get(name).unwrap().as_str();
+    assert_eq!(get(header::CE_ID), get(header::MESSAGE_ID));
+    for (name, value) in [
+        (header::CE_SPECVERSION, "1.0"),
+        (header::CE_TYPE, "foil.v1.profile.updated"),
+        (header::CE_SOURCE, "/foil/acme"),
+        (header::CE_SUBJECT, &token::encode(USER)),
+        (header::CE_DATACONTENTTYPE, "application/protobuf"),
+    ] {
+        assert_eq!(get(name), value, "{name}");
+    }
+    assert!(get(header::CE_TIME).parse::<jiff::Timestamp>().is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_update_is_one_tree_of_spans_up_to_the_event() {
     let rig = Rig::start(&[]).await;
@@ -105,6 +124,7 @@ async fn one_update_is_one_tree_of_spans_up_to_the_event() {
     let trace = collector.trace(&id);
     println!("{}", trace.tree());
 
+    check_cloud_event(&told);
     let (of_event, sent) = context(&told);
     assert_eq!(of_event, id);
     let (path, producer) = trace.ancestry(&sent);
@@ -137,6 +157,8 @@ async fn one_update_is_one_tree_of_spans_up_to_the_event() {
         check_stage(&trace, path[at], stage);
     }
     for sent in path.iter().step_by(2) {
+        // To the stream's ack, and not only as long as it takes to make a message.
+        assert!(sent.millis() > 0.03, "{sent:#?}");
         expect(
             sent,
             SpanKind::Producer,

@@ -45,6 +45,7 @@ fn config() -> MoverConfig {
     config.worker.publish_timeout = Duration::from_secs(1);
     config.worker.backoff_base = Duration::from_millis(50);
     config.worker.backoff_cap = Duration::from_millis(200);
+    config.lag_every = Duration::from_secs(1);
     config
 }
 
