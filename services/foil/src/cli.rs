@@ -217,9 +217,9 @@ pub struct RequestArgs {
     /// Rating the text speaks for; open without one
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub rating: Option<f64>,
-    /// What the context rests on
-    #[arg(long, default_value = "dpl", value_parser = strategies())]
-    pub strategy: String,
+    /// What the context rests on [default: generator.strategy]
+    #[arg(long, value_parser = strategies())]
+    pub strategy: Option<String>,
     /// Most tokens to write [default: generator.max_tokens, 384]
     #[arg(
         long,
@@ -365,6 +365,18 @@ fn strategies() -> PossibleValuesParser {
         (
             "intsum",
             "summary of the user's own history, without differences, and past texts",
+        ),
+        (
+            "llm-trsr",
+            "summary of the history block by block, made for the request, and past texts",
+        ),
+        (
+            "cicl",
+            "past texts, and beside each what another user wrote on the same item",
+        ),
+        (
+            "persona-db",
+            "categories filled in from the history, profiles of similar users, and past texts",
         ),
         (
             "rag",

@@ -6,6 +6,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use foil_eval::data::read::Format;
 
+pub mod run;
+
 #[derive(Debug, Subcommand)]
 pub enum EvalVerb {
     /// Reads reviews, filters them, holds out each user's last records, and says what is left
@@ -27,6 +29,15 @@ pub enum EvalVerb {
         after_help = "Examples:\n  foil eval selection\n  foil eval selection --data prepared --out results --json\n  foil eval selection --data prepared --split time"
     )]
     Selection(SelectionArgs),
+    /// Writes a text for every held-out record by every strategy, and scores it
+    ///
+    /// The code of the stages does it, without a store or queues. Every answer of the model is kept by
+    /// the content of its question: an interrupted run goes on where it was, and strategies share what
+    /// they have in common.
+    #[command(
+        after_help = "Examples:\n  foil eval run --limit 20\n  foil eval run --data prepared --strategies dpl,rag,dpl:k=2 --out results\n  foil eval run --data prepared --strategies table,ablations --engine openai \\\n    --set llm.base_url=http://127.0.0.1:8000/v1 --set llm.model=qwen --parallel 8"
+    )]
+    Run(run::RunArgs),
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `foil eval`: does it personalise?
 
 mod prepare;
+mod run;
 mod selection;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub async fn run(global: &Global, verb: &EvalVerb) -> Result<ExitCode> {
     match verb {
         EvalVerb::Prepare(args) => prepare::run(global, args),
         EvalVerb::Selection(args) => selection::run(global, args).await,
+        EvalVerb::Run(args) => run::run(global, args).await,
     }
 }
 

@@ -82,7 +82,7 @@ fn code(args: &RequestArgs, context: &v1::Context) -> ExitCode {
 fn missed(args: &RequestArgs, context: &v1::Context) -> Option<String> {
     let (wanted, got) = (args.min_version, context.profile_version);
     // A context without a profile was asked for.
-    let none = args.strategy == "non-perso";
+    let none = args.strategy.as_deref() == Some("non-perso");
     (wanted > got && !none).then(|| match got {
         0 => format!("version {wanted} was not reached: there is no profile yet"),
         got => format!("version {wanted} was not reached: this is version {got}"),
@@ -134,7 +134,7 @@ fn request(session: &Session, args: &RequestArgs) -> v1::GenerateRequest {
         item_description: args.item_description.clone(),
         title: args.title.clone(),
         rating: args.rating,
-        strategy: args.strategy.clone(),
+        strategy: args.strategy.clone().unwrap_or_default(),
         max_tokens: args.max_tokens,
         temperature: args.temperature,
         seed: args.seed,
