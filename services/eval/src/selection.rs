@@ -12,6 +12,7 @@
 //! from a record, never added to it.
 
 pub mod attribution;
+pub mod plan;
 pub mod report;
 pub mod rows;
 pub mod vectors;
@@ -20,8 +21,9 @@ use anyhow::{Result, ensure};
 use foil_selector::SelectorConfig;
 use serde::Serialize;
 
-use crate::data::{Corpus, Prepared};
+use crate::data::Prepared;
 use attribution::{Halves, Score, Split};
+use plan::Plan;
 use rows::Rows;
 
 /// What stands for a user.
@@ -176,16 +178,8 @@ pub struct Report {
     pub model: String,
 }
 
-/// The records whose vectors [`measure`] needs: those on items with enough peers.
-pub fn needed(corpus: &Corpus, options: &Options, candidates: usize) -> Vec<usize> {
-    rows::items(corpus, options.peers_min, candidates)
-        .into_iter()
-        .flat_map(|(_, records)| records)
-        .collect()
-}
-
-/// Measures every method on the same users, records and splits. `vector`: of each record, empty for
-/// those that are not [`needed`].
+/// Measures every method on the same users, records and splits. `vectors`: of each record of the
+/// corpus; empty for those that [`Plan::needed`] does not name.
 ///
 /// # Errors
 /// When fewer than two users have enough records.
@@ -196,8 +190,9 @@ pub fn measure(
     selector: &SelectorConfig,
     model: &str,
 ) -> Result<Report> {
-    let rows = Rows::new(&prepared.corpus, vectors, options.peers_min, selector);
-    let halves = Halves::new(&prepared.corpus, &rows, options);
+    let plan = Plan::new(&prepared.corpus, options, selector.max_candidates);
+    let rows = Rows::new(&prepared.corpus, vectors, &plan, selector);
+    let halves = Halves::new(&plan, &rows, options);
     let users = halves.users();
     ensure!(
         users >= 2,

@@ -5,8 +5,12 @@
 //! `G[i][i] - 2/|C| Σ_{j∈C} G[i][j] + 1/|C|² Σ_{j,l∈C} G[j][l]`. So the dimension of the embedding is
 //! paid once, and each iteration of each start costs n² additions whatever the dimension.
 
+mod refine;
+
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+
+use refine::refine;
 
 /// Starts with different seeds; the lowest inertia wins, the first on a tie.
 const STARTS: usize = 10;
@@ -158,6 +162,9 @@ fn lloyd(gram: &Gram, seeds: &[usize]) -> Clustering {
     }
     // The last assignment may have come from the limit rather than from convergence.
     fill_empty(gram, &mut of, k);
+    if k > 1 {
+        refine(gram, &mut of, k);
+    }
     if k > 0 {
         distance = distances(gram, &of, k);
     }

@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::Options;
+use super::plan::Plan;
 use super::rows::{Block, Rows};
-use crate::data::Corpus;
 use crate::stats::{Interval, Paired, interval, paired};
 
 /// How a history is split in two.
@@ -65,23 +65,14 @@ pub struct Halves {
 }
 
 impl Halves {
-    /// Those who have `options.records_min` rows, at most `options.limit` of them.
-    pub fn new(corpus: &Corpus, rows: &Rows, options: &Options) -> Self {
-        let own = |records: &[usize]| -> Vec<usize> {
-            records
-                .iter()
-                .filter_map(|&at| rows.of_record[at])
-                .collect()
+    /// Those of the plan.
+    pub fn new(plan: &Plan<'_>, rows: &Rows, options: &Options) -> Self {
+        let own = |records: &Vec<usize>| -> Vec<usize> {
+            let row = |&at: &usize| rows.of_record[at].expect("the plan's items hold it");
+            records.iter().map(row).collect()
         };
-        let users = corpus.users().map(|(_, records)| own(records));
-        let least = options.records_min.max(2);
-        let mut users: Vec<Vec<usize>> = users.filter(|rows| rows.len() >= least).collect();
-        if let Some(limit) = options.limit {
-            users.shuffle(&mut ChaCha8Rng::seed_from_u64(options.seed));
-            users.truncate(limit);
-        }
         Self {
-            users,
+            users: plan.users.iter().map(own).collect(),
             split: options.split,
             seed: options.seed,
         }

@@ -6,10 +6,10 @@ use foil_proto::feature::FEATURES;
 use foil_proto::names::subject;
 use foil_selector::SelectorConfig;
 use foil_selector::choose::{Point, Strategy, representatives};
-use foil_store::RecordKey;
 use uuid::Uuid;
 
 use super::Method;
+use super::plan::{Plan, id};
 use crate::data::read::TENANT;
 use crate::data::{Corpus, Record};
 
@@ -55,31 +55,6 @@ pub struct Rows {
     evidence: Block,
 }
 
-/// Items with enough users, and which of their records are looked at: as in the store, those with
-/// the lowest ids, ascending.
-pub(super) fn items(
-    corpus: &Corpus,
-    peers_min: usize,
-    candidates: usize,
-) -> Vec<(&str, Vec<usize>)> {
-    let enough = |records: &[usize]| records.len() > peers_min;
-    let sample = |(item, records): (_, &[usize])| {
-        let mut records = records.to_vec();
-        records.sort_by_cached_key(|&at| id(&corpus.records()[at]));
-        records.truncate(candidates);
-        (item, records)
-    };
-    let items = corpus.written_about();
-    items
-        .filter(|(_, records)| enough(records))
-        .map(sample)
-        .collect()
-}
-
-fn id(record: &Record) -> Uuid {
-    RecordKey::new(TENANT, &record.user, &record.item).id()
-}
-
 /// One item's records.
 struct Members<'a> {
     records: Vec<&'a Record>,
@@ -91,15 +66,14 @@ struct Members<'a> {
 }
 
 impl Rows {
-    /// `vectors`: of each record of the corpus; of those on items without enough users none is used.
+    /// `vectors`: of each record of the corpus; only those that the plan needs are looked at.
     pub fn new(
         corpus: &Corpus,
         vectors: &[Vec<f32>],
-        peers_min: usize,
+        plan: &Plan<'_>,
         selector: &SelectorConfig,
     ) -> Self {
-        let items = items(corpus, peers_min, selector.max_candidates);
-        let first = items.first().and_then(|(_, records)| records.first());
+        let first = plan.items.first().and_then(|(_, records)| records.first());
         let dimension = first.map_or(0, |&at| vectors[at].len());
         let block = || Block::new(dimension, false);
         let mut rows = Self {
@@ -112,7 +86,7 @@ impl Rows {
             evidence: Block::new(FEATURES.len(), true),
         };
         let mut row = 0;
-        for (item, members) in items {
+        for (item, members) in &plan.items {
             let records: Vec<&Record> = members.iter().map(|&at| &corpus.records()[at]).collect();
             let point = |&at: &usize| Point {
                 id: id(&corpus.records()[at]),
@@ -129,7 +103,7 @@ impl Rows {
                 key: subject::select(TENANT, item),
                 k: selector.k,
             });
-            for at in members {
+            for &at in members {
                 rows.of_record[at] = Some(row);
                 row += 1;
             }

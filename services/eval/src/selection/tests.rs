@@ -3,7 +3,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::data::read::Raw;
-use crate::data::{Filters, Record};
+use crate::data::{Corpus, Filters, Record};
 
 const USERS: usize = 24;
 const ITEMS: usize = 20;
@@ -240,8 +240,19 @@ fn only_records_with_enough_peers_need_a_vector() {
         ..Record::default()
     }));
     let corpus = Corpus::new(Vec::new(), records);
-    let needed = needed(&corpus, &options(), 256);
+    let needed = Plan::new(&corpus, &options(), 256).needed();
     assert_eq!(needed.len(), vectors.len());
+    let few = Options {
+        limit: Some(2),
+        ..options()
+    };
+    let fewer = Plan::new(&corpus, &few, 256).needed();
+    assert!(
+        fewer.len() < needed.len(),
+        "{} of {}",
+        fewer.len(),
+        needed.len()
+    );
     assert!(
         needed
             .iter()

@@ -74,5 +74,28 @@ proptest! {
             prop_assert!(found.of.contains(&c), "cluster {} is empty", c);
         }
         prop_assert!(found.inertia.is_finite());
+        for (distance, &own) in found.distance.iter().zip(&found.of) {
+            let nearest = distance.iter().copied().fold(f64::INFINITY, f64::min);
+            prop_assert!(distance[own] <= nearest + 1e-6);
+        }
+    }
+
+    /// Lloyd's iterations alone leave such moves.
+    #[test]
+    fn no_point_could_move_to_make_the_clusters_tighter(
+        points in proptest::collection::vec(proptest::collection::vec(-1.0_f32..1.0, 12), 6..30),
+    ) {
+        let found = cluster(&points, 4);
+        let size = |c: usize| found.of.iter().filter(|&&of| of == c).count() as f64;
+        for (distance, &own) in found.distance.iter().zip(&found.of) {
+            if size(own) < 2.0 {
+                continue;
+            }
+            let leaving = distance[own] * size(own) / (size(own) - 1.0);
+            for c in (0..found.clusters).filter(|&c| c != own) {
+                let joining = distance[c] * size(c) / (size(c) + 1.0);
+                prop_assert!(joining > leaving - 1e-4, "{joining} {leaving}");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use foil_eval::data::Prepared;
 use foil_eval::selection::attribution::Split;
+use foil_eval::selection::plan::Plan;
 use foil_eval::selection::vectors::Vectors;
 use foil_eval::selection::{self, Options, Report, report};
 use foil_runtime::config::{ConfigError, Faults, TelemetryConfig};
@@ -76,7 +77,7 @@ async fn measure(
     };
     let mut known = Vectors::open(&config.embed, folder).await?;
     let corpus = &prepared.corpus;
-    let needed = selection::needed(corpus, &options, config.selector.max_candidates);
+    let needed = Plan::new(corpus, &options, config.selector.max_candidates).needed();
     let texts: Vec<&str> = needed
         .iter()
         .map(|&at| corpus.records()[at].text.as_str())
