@@ -21,10 +21,13 @@ class Events(Rig):
     def setUpClass(cls):
         super().setUpClass()
         cls.nats_url = f"nats://127.0.0.1:{free_port()}"
-        cls.start_foil(**{"shutdown.deadline": "5s"})
+        qdrant = f"http://127.0.0.1:{free_port()}"
+        cls.start_foil(**{"shutdown.deadline": "5s", "store.qdrant_url": qdrant})
         cls.run_shown(PRODUCER.name)
-        cls.run_program(cls.foil, "erase", USER, "--set", f"nats.url={cls.nats_url}",
-                        "--set", f"store.qdrant_url={cls.qdrant_url}")
+        cls.run_program(
+            cls.foil, "erase", USER, "--set", f"nats.url={cls.nats_url}",
+            "--set", f"store.qdrant_url={qdrant}",
+        )
 
     def test_the_page_shows_the_script(self):
         page = (ROOT / "deploy/events.md").read_text("utf-8")

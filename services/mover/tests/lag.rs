@@ -39,7 +39,10 @@ async fn what_waits_and_what_is_at_work_is_lag_and_the_oldest_has_its_age() {
         publish(&rig, item).await;
     }
     let oldest = Some(stored_at(&rig, 1).await);
-    let all = Lag { messages: 3, oldest };
+    let all = Lag {
+        messages: 3,
+        oldest,
+    };
     assert_eq!(selectors(&rig).await, all);
 
     // At work and not acknowledged: it still is the oldest.
@@ -50,12 +53,24 @@ async fn what_waits_and_what_is_at_work_is_lag_and_the_oldest_has_its_age() {
     assert_eq!(selectors(&rig).await, all);
     first.double_ack().await.unwrap();
     let oldest = Some(stored_at(&rig, 2).await);
-    assert_eq!(selectors(&rig).await, Lag { messages: 2, oldest });
+    assert_eq!(
+        selectors(&rig).await,
+        Lag {
+            messages: 2,
+            oldest
+        }
+    );
 
     // Newer work on one subject replaces the older.
     publish(&rig, "two").await;
     let oldest = Some(stored_at(&rig, 3).await);
-    assert_eq!(selectors(&rig).await, Lag { messages: 2, oldest });
+    assert_eq!(
+        selectors(&rig).await,
+        Lag {
+            messages: 2,
+            oldest
+        }
+    );
     assert!(lag(&rig.jetstream, "nobody", stream::SELECT).await.is_err());
 }
 

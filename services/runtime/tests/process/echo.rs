@@ -73,7 +73,7 @@ impl Echo {
         let admin = lines
             .find_map(|line| {
                 let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON log line");
-                line["fields"]["address"].as_str().map(str::to_owned)
+                line["address"].as_str().map(str::to_owned)
             })
             .expect("the admin port is logged");
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
