@@ -122,7 +122,10 @@ def draw_speedup(figure, parts, left, report):
     faster.set_xticks(replicas)
     faster.set_xlabel("replicas of the extractor")
     faster.set_ylabel("speed-up")
-    faster.set_title(f"{rows[0]['records']:,} records in a full queue", fontsize=10)
+    latency = report["options"]["speedup_latency_ms"] / 1000
+    faster.set_title(
+        f"{rows[0]['records']:,} records in a full queue;\nhere an answer takes {latency:g} s", fontsize=10
+    )
     faster.legend(loc="upper left", fontsize=9)
     faster.grid(alpha=0.3)
 

@@ -136,21 +136,20 @@ class Rig(unittest.TestCase):
 
     @classmethod
     def start_foil(cls, **settings):
-        """`foil up` with the small models, at `cls.nats_url`; gives the address of its admin port."""
-        admin = f"127.0.0.1:{free_port()}"
-        cls.qdrant_url = f"http://127.0.0.1:{free_port()}"
+        """`foil up` with the small models, at `cls.nats_url`."""
         settings = {
             "nats.url": cls.nats_url,
-            "store.qdrant_url": cls.qdrant_url,
-            "admin.listen": admin,
+            "store.qdrant_url": f"http://127.0.0.1:{free_port()}",
+            "admin.listen": f"127.0.0.1:{free_port()}",
             "up.nats_server": program("FOIL_TEST_NATS_SERVER"),
             "llm.model": named("FOIL_TEST_LLM_MODEL"),
             "embed.model": named("FOIL_TEST_EMBED_MODEL"),
         } | settings
         flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         child, words = cls.start(cls.foil, "up", "--data-dir", cls.folder / "data", *flags)
-        cls.wait_for(lambda: answers(f"http://{admin}/readyz"), child, words)
-        return admin
+        ready = f"http://{settings['admin.listen']}/readyz"
+        cls.wait_for(lambda: answers(ready), child, words)
+        return child
 
     @classmethod
     def provision(cls, **settings):

@@ -77,7 +77,7 @@ class Names(unittest.TestCase):
 
     def test_what_is_exported_is_documented(self):
         rows = re.findall(
-            r"^\| `(foil_\w+)` \| (\w+) \| ([^|]*) \|", sources.TABLE.read_text("utf-8"), re.M
+            r"^\| `(foil_\w+)` \| (\w+) \|([^|]*)\|", sources.TABLE.read_text("utf-8"), re.M
         )
         documented = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
         exported = {

@@ -2,7 +2,7 @@
 of every dashboard and rule returns data from it.
 
     . deploy/local/env.sh
-    cd tests && FOIL_SHOW_QUERIES=overview "$FOIL_TEST_PYTHON" -m unittest monitoring.test_prometheus
+    cd tests && SHOW_QUERIES=overview "$FOIL_TEST_PYTHON" -m unittest monitoring.test_prometheus
 
 prints the queries of that dashboard with their values too."""
 
@@ -22,28 +22,27 @@ import promql_parser as promql
 import yaml
 
 from monitoring import sources
-from rig import Rig, answers, free_port
+from rig import START_S, Rig, answers, free_port
 
 INTERVAL = "1s"
 # Long enough that the first text embedded is still in it at the end.
 RANGE = "10m"
 SETTLE_S = 180
 QUERY_S = 30
-# Small enough that there is too much for them.
+# Small enough that a crowd is too much for them.
 SETTINGS = {
     "up.embedded_qdrant": "false",
     "mover.lag_every": "1s",
     "embed.queue": "1",
     "llm.parallel": "2",
-    "llm.queue": "1",
+    "llm.queue": "2",
     "extractor.worker.permits": "2",
     "profiler.worker.permits": "1",
     "shutdown.deadline": "5s",
 }
-# Texts at once; the LLM takes three.
-CROWD = 7
-# Two who wrote on the same things, of the first file of the corpus.
-USERS = ("hedda", "dario")
+# Texts at once; the LLM takes four, which are enough for a text beside everything else.
+CROWD = 8
+# What is written about.
 ITEM = "cafe-lantern-yard"
 CORPUS = sources.ROOT / "tests/corpus"
 # What a target has in Kubernetes.
@@ -100,14 +99,17 @@ class Queries(Rig):
         super().setUpClass()
         cls.nats_url = f"nats://127.0.0.1:{free_port()}"
         cls.edge, cls.qdrant_url = cls.start_edge("127.0.0.1:0")
-        cls.admin = cls.start_foil(**SETTINGS, **{"store.qdrant_url": cls.qdrant_url})
+        cls.admin = f"127.0.0.1:{free_port()}"
+        cls.settings = SETTINGS | {"store.qdrant_url": cls.qdrant_url, "admin.listen": cls.admin}
+        cls.up = cls.start_foil(**cls.settings)
         cls.prometheus = cls.start_prometheus()
         cls.prometheus.wait_until("foil_consumer_found == 1", "the first scrape")
         cls.work()
+        cls.cut_the_model_short()
         cls.overload()
         cls.lose_qdrant()
         cls.lose_a_consumer()
-        for name in filter(None, os.environ.get("FOIL_SHOW_QUERIES", "").split(",")):
+        for name in filter(None, os.environ.get("SHOW_QUERIES", "").split(",")):
             cls.show(name)
 
     @classmethod
@@ -150,16 +152,33 @@ class Queries(Rig):
     @classmethod
     def work(cls):
         """Each kind of work twice, the second after the first was scraped: a rate needs both."""
-        cls.must("ingest", CORPUS / "items.ndjson", CORPUS / "users-1.ndjson")
-        for versions, user in enumerate(USERS, 1):
+        lines = [line for file in CORPUS.glob("users-*.ndjson") for line in file.open(encoding="utf-8")]
+        lines = [line for line in lines if json.loads(line)["item"] == ITEM]
+        cls.users = sorted(json.loads(line)["user"] for line in lines)
+        reviews = cls.folder / "reviews.ndjson"
+        reviews.write_text("".join(lines), "utf-8")
+        cls.must("ingest", CORPUS / "items.ndjson", reviews)
+        for versions, user in enumerate(cls.users[:2], 1):
             asyncio.run(cls.publish_what_can_never_work())
             cls.must("context", user, "--item", ITEM)
-            cls.must("generate", user, "--item", ITEM, "--max-tokens", "16")
             # Nobody writes a text in so short a time.
             assert cls.foil_says("generate", user, "--item", ITEM, "--timeout", "300ms")
             cls.prometheus.wait_until(
                 f'sum(foil_profile_versions_total{{strategy="dpl"}}) >= {versions}', f"a profile of {user}"
             )
+            # Both have a profile now, so both replies are of one kind.
+            cls.must("context", user, "--item", ITEM)
+            time.sleep(2)
+        cls.must("generate", cls.users[0], "--item", ITEM, "--max-tokens", "16")
+
+    @classmethod
+    def cut_the_model_short(cls):
+        """Started again with a limit that no answer keeps to."""
+        cls.up.terminate()
+        cls.up.wait(START_S)
+        cls.up = cls.start_foil(**cls.settings, **{"extractor.max_tokens": "32"})
+        cls.must("context", cls.users[2], "--item", ITEM)
+        cls.prometheus.wait_until("foil_llm_answers_refused_total > 0", "an answer that does not hold")
 
     @classmethod
     async def publish_what_can_never_work(cls):
@@ -169,7 +188,7 @@ class Queries(Rig):
     @classmethod
     def overload(cls):
         """More requests at once than the LLM takes."""
-        text = ("generate", USERS[0], "--item", ITEM, "--max-tokens", "128")
+        text = ("generate", cls.users[0], "--item", ITEM, "--max-tokens", "48")
         with concurrent.futures.ThreadPoolExecutor(CROWD) as pool:
             said = list(pool.map(lambda _: cls.foil_says(*text), range(CROWD)))
         assert any("too much to do" in words for words in said), said
@@ -281,7 +300,7 @@ class Queries(Rig):
             for line in path.read_text("utf-8").splitlines()
         ]
         ids = {line[key] for line in lines for key in ("user", "item", "id") if key in line}
-        self.assertIn("hedda", ids)
+        self.assertLessEqual(set(self.users), ids)
         for found in self.prometheus.get("series", **{"match[]": '{__name__=~"foil_.+"}'}):
             self.assertFalse(ids & set(found.values()), found)
 

@@ -58,10 +58,7 @@ fn difference_at(record: &Record) -> i64 {
 }
 
 /// Records whose difference is newer than `profile`, all that have one without it.
-pub fn compared_since<'a>(
-    records: &'a [Record],
-    profile: Option<&v1::Profile>,
-) -> Vec<&'a Record> {
+pub fn compared_since<'a>(records: &'a [Record], profile: Option<&v1::Profile>) -> Vec<&'a Record> {
     let provenance = profile.and_then(|profile| profile.provenance.as_ref());
     let since = provenance.map_or(0, |provenance| provenance.created_at_ms);
     let newer = records.iter().filter(|r| difference_at(r) > since);

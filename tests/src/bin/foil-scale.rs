@@ -22,19 +22,22 @@ struct Arguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10))]
     bursts: u64,
     /// Seconds of the rule in one second
-    #[arg(long, default_value_t = 10.0, value_parser = compression)]
+    #[arg(long, default_value_t = 6.0, value_parser = compression)]
     compression: f64,
-    /// Milliseconds of an answer of the language model's stub
+    /// Milliseconds of an answer of the language model's stub, in a burst
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=30_000))]
     latency_ms: u64,
+    /// The same in the measurement by replicas
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=30_000))]
+    speedup_latency_ms: u64,
     /// Seconds that a profile waits for further differences each time
     #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     debounce_s: f64,
     /// Seconds that it waits for them at most
-    #[arg(long, default_value_t = 60.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 40.0, value_parser = seconds)]
     max_wait_s: f64,
     /// Records of the measurement by replicas
-    #[arg(long, default_value_t = 2_400, value_parser = clap::value_parser!(u32).range(40..=200_000))]
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(40..=200_000))]
     records: u32,
     /// Replicas of the extractor to measure with, the fewest first; none: only the burst
     #[arg(long, value_delimiter = ',', num_args = 0.., default_values_t = [1, 2, 4, 8],
@@ -74,6 +77,7 @@ async fn main() -> ExitCode {
         bursts: arguments.bursts,
         compression: arguments.compression,
         latency_ms: arguments.latency_ms,
+        speedup_latency_ms: arguments.speedup_latency_ms,
         debounce_s: arguments.debounce_s,
         max_wait_s: arguments.max_wait_s,
         speedup_records: arguments.records as usize,
@@ -137,10 +141,16 @@ fn tell(report: &Report) {
              answer of the model takes {latency_ms} ms",
             report.options.bursts, burst.seconds
         );
-        println!("{:12}{:>10}{:>10}{:>8}", "stage", "most lag", "replicas", "turns");
+        println!(
+            "{:12}{:>10}{:>10}{:>8}",
+            "stage", "most lag", "replicas", "turns"
+        );
         for (stage, moves) in &burst.moves {
             let replicas = format!("{}-{}", moves.least, moves.most);
-            println!("{stage:12}{:>10}{replicas:>10}{:>8}", moves.lag, moves.turns);
+            println!(
+                "{stage:12}{:>10}{replicas:>10}{:>8}",
+                moves.lag, moves.turns
+            );
         }
         let fresh = &burst.freshness;
         println!(

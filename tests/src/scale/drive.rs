@@ -65,7 +65,8 @@ struct Stage {
 
 /// Runs the bursts of `options` over a fleet in `directory`.
 pub async fn run(options: &Options, rules: &Rules, directory: &Path) -> Burst {
-    let fleet = Fleet::start(directory, 0, &options.tuning(rules)).await;
+    let tuning = options.tuning(rules, options.latency_ms);
+    let fleet = Fleet::start(directory, 0, &tuning).await;
     let look = fleet.look().await;
     let mut drive = Drive::new(options, rules, &fleet).await;
     let watch = Watch::start(&look.nats).await;
@@ -207,7 +208,11 @@ impl<'a> Drive<'a> {
                 self.say();
             }
             // Profiles that wait for their time are in no lag.
-            if rests && quiet::look(&look.jetstream).await.is_some_and(|l| l.is_empty()) {
+            if rests
+                && quiet::look(&look.jetstream)
+                    .await
+                    .is_some_and(|l| l.is_empty())
+            {
                 return true;
             }
         }

@@ -40,8 +40,10 @@ pub struct Options {
     pub bursts: u64,
     /// How many seconds of the rule one second lasts.
     pub compression: f64,
-    /// Milliseconds that the stub of the language model takes for an answer.
+    /// Milliseconds that the stub of the language model takes for an answer, in a burst.
     pub latency_ms: u64,
+    /// The same in the measurement by replicas.
+    pub speedup_latency_ms: u64,
     /// Seconds that a profile waits for further differences, each time and at most.
     pub debounce_s: f64,
     pub max_wait_s: f64,
@@ -58,10 +60,10 @@ impl Options {
         Duration::from_secs_f64(self.limit_s)
     }
 
-    fn tuning(&self, rules: &Rules) -> Tuning {
+    fn tuning(&self, rules: &Rules, latency_ms: u64) -> Tuning {
         let permits = rules.permits();
         let llm = StubConfig {
-            latency: Duration::from_millis(self.latency_ms),
+            latency: Duration::from_millis(latency_ms),
             ..StubConfig::default()
         };
         Tuning {

@@ -107,9 +107,17 @@ impl Report {
     ) -> Self {
         let mut wrong: Vec<String> = burst.iter().flat_map(|b| b.wrong.clone()).collect();
         if let Some(burst) = &burst {
-            wrong.extend(flaps(burst, &rules, options.compression));
+            for (stage, moves) in &burst.moves {
+                if let Some(rule) = rules.scaled(stage) {
+                    let window = rule.down.window_s / options.compression;
+                    let flaps = moves.flaps(window).into_iter();
+                    wrong.extend(flaps.map(|at| format!("{stage} flaps at {at:.0} s")));
+                }
+            }
         }
-        let one = rows.first().map(|row| row.seconds * f64::from(row.replicas));
+        let one = rows
+            .first()
+            .map(|row| row.seconds * f64::from(row.replicas));
         let speedup: Vec<Speed> = rows
             .into_iter()
             .map(|row| {
@@ -152,26 +160,6 @@ impl Report {
     }
 }
 
-/// A replica that comes within the window after one has gone was let go too early: that is a flap.
-fn flaps(burst: &Burst, rules: &Rules, compression: f64) -> Vec<String> {
-    let mut found = Vec::new();
-    for (stage, moves) in &burst.moves {
-        let Some(rule) = rules.scaled(stage) else {
-            continue;
-        };
-        let (mut count, mut gone) = (rules.start(stage), None);
-        for &(at, now) in &moves.changes {
-            if now < count {
-                gone = Some(at);
-            } else if gone.is_some_and(|gone| (at - gone) * compression < rule.down.window_s) {
-                found.push(format!("{stage} flaps: to {now} replicas at {at:.0} s"));
-            }
-            count = now;
-        }
-    }
-    found
-}
-
 impl Burst {
     pub(super) fn new(
         samples: Vec<Sample>,
@@ -209,12 +197,33 @@ impl Moves {
         self.least = self.least.min(replicas);
         self.most = self.most.max(replicas);
         self.lag = self.lag.max(lag);
-        if self.changes.last().is_none_or(|(_, last)| *last != replicas) {
+        if self
+            .changes
+            .last()
+            .is_none_or(|(_, last)| *last != replicas)
+        {
             self.changes.push((s, replicas));
             if let [.., (_, before), (_, last), (_, now)] = self.changes[..] {
                 self.turns += usize::from((before < last) != (last < now));
             }
         }
+    }
+}
+
+impl Moves {
+    /// When a replica came within `window` seconds after one had gone: it was let go too early.
+    fn flaps(&self, window: f64) -> Vec<f64> {
+        let (mut before, mut gone) = (None, None);
+        let mut found = Vec::new();
+        for &(at, now) in &self.changes {
+            let fewer = before.is_some_and(|before| now < before);
+            if !fewer && gone.is_some_and(|gone| at - gone < window) {
+                found.push(at);
+            }
+            gone = if fewer { Some(at) } else { gone };
+            before = Some(now);
+        }
+        found
     }
 }
 
@@ -265,6 +274,16 @@ mod tests {
             moves.take(s as f64, replicas, 0);
         }
         assert_eq!((moves.most, moves.turns), (8, 2));
+    }
+
+    #[test]
+    fn a_replica_that_is_missed_soon_after_it_went_is_a_flap() {
+        let moves = |last: f64| Moves {
+            changes: vec![(0.0, 2), (5.0, 4), (40.0, 3), (46.0, 2), (last, 3)],
+            ..Moves::default()
+        };
+        assert_eq!(moves(60.0).flaps(30.0), [60.0]);
+        assert_eq!(moves(77.0).flaps(30.0), [0.0; 0]);
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub struct Row {
 
 /// Measures how long `replicas` take.
 pub async fn measure(options: &Options, rules: &Rules, replicas: u32, directory: &Path) -> Row {
-    let fleet = Fleet::start(directory, 0, &options.tuning(rules)).await;
+    let tuning = options.tuning(rules, options.speedup_latency_ms);
+    let fleet = Fleet::start(directory, 0, &tuning).await;
     let look = fleet.look().await;
     let monitor = fleet.monitor.clone().expect("NATS is monitored");
     fill(options, &fleet, &monitor).await;

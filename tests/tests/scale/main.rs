@@ -47,8 +47,8 @@ async fn replicas_come_go_to_none_and_come_back_and_nothing_flaps_or_is_lost() {
 async fn two_replicas_are_nearly_twice_as_fast_as_one() {
     let report = run(&[
         "--updates=0",
-        "--records=320",
-        "--latency-ms=1000",
+        "--records=480",
+        "--speedup-latency-ms=1000",
         "--replicas=1,2",
     ])
     .await;

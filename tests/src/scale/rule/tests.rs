@@ -68,13 +68,19 @@ fn replicas_go_one_by_one_after_the_window() {
 
 #[test]
 fn a_lag_that_comes_and_goes_moves_nothing_down() {
-    let waves = |now: f64| if (now / 60.0) as u64 % 2 == 0 { 150 } else { 0 };
+    let waves = |now: f64| {
+        if ((now / 60.0) as u64).is_multiple_of(2) {
+            150
+        } else {
+            0
+        }
+    };
     assert_eq!(play(rule(2, 16), 2, 1_800, waves), [(0, 4), (30, 5)]);
 }
 
 #[test]
 fn none_are_left_after_the_cooldown_and_the_first_message_wakes_one() {
-    let lag = |now: f64| if now < 50.0 || now >= 600.0 { 20 } else { 0 };
+    let lag = |now: f64| if !(50.0..600.0).contains(&now) { 20 } else { 0 };
     let changes = play(rule(0, 4), 0, 900, lag);
     // It was last active at 45: the poll at 345 is not past the cooldown, the next one is.
     assert_eq!(changes, [(0, 1), (360, 0), (600, 1)]);
