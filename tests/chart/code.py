@@ -22,6 +22,7 @@ SECTIONS = {
     "extractor": ("services/extractor/src/config.rs", "ExtractorConfig"),
     "profiler": ("services/profiler/src/config.rs", "ProfilerConfig"),
     "generator": ("services/generator/src/config.rs", "GeneratorConfig"),
+    "tenant": ("services/generator/src/config.rs", "TenantConfig"),
     "mover": ("services/mover/src/config.rs", "MoverConfig"),
 }
 

@@ -47,6 +47,18 @@ def sent_to_builds():
     return [line[1:] for line in lines if line.startswith("!")]
 
 
+def compiled_from(binary):
+    """What the compiler says that it read of the clone for a built binary (its dep-info)."""
+    listed = pathlib.Path(os.environ["CARGO_TARGET_DIR"], "release", f"{binary}.d")
+    if not listed.is_file():
+        raise RuntimeError(f"no file {listed}; cargo build --release --bins makes it")
+    _, _, paths = listed.read_text().partition(": ")
+    paths = {os.path.normpath(path.replace("\\ ", " ")) for path in re.split(r"(?<!\\)\s+", paths)}
+    # Not helm.ROOT: two clones may share the folder of build outputs.
+    (root,) = {path.removesuffix("proto/build.rs") for path in paths if path.endswith("/proto/build.rs")}
+    return {path.removeprefix(root) for path in paths if path.startswith(root)}
+
+
 def needed(program):
     """The shared libraries that a program names."""
     done = run("readelf", "-d", program)
@@ -109,19 +121,21 @@ class Dockerfile(unittest.TestCase):
             self.assertNotIn("native", text)
 
     def test_what_a_build_reads_reaches_it(self):
-        """Every file outside its crate that a program takes in at compile time."""
+        """Every file of the clone that the compiler took in for the binaries of the images: sources,
+        prompts, contracts, and whatever else a program holds."""
         sent = sent_to_builds()
-        for crate in ("proto", *(f"services/{p.name}" for p in (helm.ROOT / "services").iterdir())):
-            for path in (helm.ROOT / crate / "src").rglob("*.rs"):
-                if "test" in str(path.relative_to(helm.ROOT)):
-                    continue
-                for target in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', path.read_text()):
-                    taken = os.path.relpath((path.parent / target).resolve(), helm.ROOT)
-                    there = any(taken == s or taken.startswith(f"{s}/") for s in sent)
-                    self.assertTrue(there, f"{path}: {taken}")
+        for binary in ("foil", *(f"foil-{stage}" for stage in code.stages())):
+            taken = compiled_from(binary)
+            self.assertGreater(len(taken), 20, binary)
+            for path in sorted(taken):
+                there = any(path == s or path.startswith(f"{s}/") for s in sent)
+                self.assertTrue(there, f"{binary} is built from {path}")
 
     def test_what_reaches_a_build_is_the_whole_workspace(self):
-        listed = run("git", "-C", helm.ROOT, "ls-files", "--", *sent_to_builds()).stdout.split("\n")
+        listed = run(
+            "git", "-C", helm.ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "--",
+            *sent_to_builds(),
+        ).stdout.split("\n")
         with tempfile.TemporaryDirectory() as context:
             for name in filter(None, listed):
                 if (helm.ROOT / name).is_file():

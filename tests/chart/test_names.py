@@ -42,6 +42,13 @@ def settings(name):
     }
 
 
+def program(name):
+    found = pathlib.Path(os.environ["CARGO_TARGET_DIR"], "release", name)
+    if not found.is_file():
+        raise RuntimeError(f"no program {found}; cargo build --release --bins makes it")
+    return found
+
+
 class Names(unittest.TestCase):
     def test_stages_streams_and_consumers_are_those_that_are_provisioned(self):
         provisioned = code.stages()
@@ -90,6 +97,12 @@ class Names(unittest.TestCase):
             known = set(code.keys(section))
             known -= SET_BY_CHART.get(section, set()) | NEVER.get(section, set())
             self.assertEqual(allowed, known, f"values.schema.json: section {section}")
+
+    def test_every_section_of_a_stage_can_be_set(self):
+        for stage in code.stages():
+            refined = SCHEMA["properties"]["stages"]["properties"][stage]["allOf"][1]
+            allowed = set(refined["properties"]["config"]["properties"])
+            self.assertEqual(allowed, set(code.sections_of(stage)) - {"admin"}, stage)
 
     def test_the_environment_names_are_keys(self):
         names = set()
@@ -145,15 +158,18 @@ class Names(unittest.TestCase):
         for found in helm.of_kind(helm.rendered("production"), "PodMonitor"):
             self.assertIn(found["spec"]["podMetricsEndpoints"][0]["path"], served)
 
-    def test_the_metric_of_the_hpa_is_of_the_stages_consumer(self):
+    def test_the_metric_of_the_hpa_is_the_movers(self):
         (found,) = helm.of_kind(helm.rendered("external"), "HorizontalPodAutoscaler")
         metric = found["spec"]["metrics"][0]["external"]["metric"]
-        labels = metric["selector"]["matchLabels"]
-        self.assertEqual(code.stages()[labels["consumer_name"]], labels["stream_name"])
+        self.assertEqual(metric["selector"]["matchLabels"], {"stage": "extractor"})
+        listed = subprocess.run([program("foil"), "metrics", "--json"], timeout=COMMAND_S, check=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        exported = {found["name"]: found for found in json.loads(listed.stdout)}[metric["name"]]
+        self.assertEqual((exported["kind"], exported["labels"]), ("gauge", ["stage"]))
         rule = re.search(r"^```yaml\n(rules:\n.*?)^```", (helm.CHART / "README.md").read_text(),
                          re.M | re.S)
         (rule,) = yaml.safe_load(rule[1])["rules"]["external"]
-        self.assertEqual(rule["name"]["as"], metric["name"])
+        self.assertEqual(rule["seriesQuery"].partition("{")[0], metric["name"])
 
     def test_the_readme_names_only_values_that_there_are(self):
         text = (helm.CHART / "README.md").read_text()
@@ -194,13 +210,6 @@ class Binaries(unittest.TestCase):
         file.write_text(text.replace(SECRETS, f"{secrets}/"))
         return file
 
-    @staticmethod
-    def program(name):
-        found = pathlib.Path(os.environ["CARGO_TARGET_DIR"], "release", name)
-        if not found.is_file():
-            raise RuntimeError(f"no program {found}; cargo build --release --bins makes it")
-        return found
-
     def run_program(self, *arguments):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("FOIL_")}
         return subprocess.run(
@@ -216,7 +225,7 @@ class Binaries(unittest.TestCase):
                     continue
                 with self.subTest(values=name, stage=stage):
                     done = self.run_program(
-                        self.program(f"foil-{stage}"), "--config", self.localised(text),
+                        program(f"foil-{stage}"), "--config", self.localised(text),
                         "--check-config",
                     )
                     self.assertEqual(done.returncode, 0, done.stdout)
@@ -229,7 +238,7 @@ class Binaries(unittest.TestCase):
                 with self.subTest(values=name, component=component):
                     # `up` is the verb that can check; what it needs beside is not the chart's.
                     done = self.run_program(
-                        self.program("foil"), "--config", self.localised(settings(name)[component]),
+                        program("foil"), "--config", self.localised(settings(name)[component]),
                         "--set", "llm.engine=openai", "--set", "llm.base_url=http://llm",
                         "--set", "llm.model=m", "--set", "embed.engine=openai",
                         "--set", "embed.base_url=http://llm", "--set", "embed.model=m",
@@ -249,7 +258,7 @@ class Binaries(unittest.TestCase):
             arguments = [str(file) if a == "/etc/foil/config.toml" else a for a in container["args"]]
             self.assertIn(str(file), arguments)
             running.append(subprocess.Popen(
-                [self.program("foil"), *arguments], stdin=subprocess.DEVNULL, text=True,
+                [program("foil"), *arguments], stdin=subprocess.DEVNULL, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             ))
         ended = [(child.communicate(timeout=COMMAND_S)[0], child.returncode) for child in running]
@@ -257,10 +266,20 @@ class Binaries(unittest.TestCase):
         for words, _ in ended:
             self.assertIn("nats://127.0.0.1:9", words)
 
+    def test_what_is_said_for_a_tenant_is_what_the_generator_has(self):
+        """Ids of tenants may hold what a plain key of TOML may not."""
+        values = yaml.safe_load(helm.value_file("external").read_text())
+        said = values["stages"]["generator"]["config"]["generator"]["tenants"]
+        self.assertTrue(any("." in tenant for tenant in said))
+        file = self.localised(settings("external")["generator"])
+        done = self.run_program(program("foil-generator"), "--config", file, "--dump-config")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertEqual(tomllib.loads(done.stdout)["generator"]["tenants"], said)
+
     def test_a_key_that_the_code_has_not_is_found(self):
         text = settings("production")["selector"].replace("[store]", "[store]\nhost = 1")
         done = self.run_program(
-            self.program("foil-selector"), "--config", self.localised(text), "--check-config"
+            program("foil-selector"), "--config", self.localised(text), "--check-config"
         )
         self.assertEqual(done.returncode, 64, done.stdout)
         self.assertIn("store.host", done.stdout)

@@ -190,9 +190,12 @@ class Network(unittest.TestCase):
         self.assertEqual(reached, needs)
 
     def test_a_port_that_an_address_leaves_out_is_its_schemes(self):
-        extractor = helm.named(helm.rendered("external"), "NetworkPolicy", "-extractor")
+        """As the clients have it: that of NATS knows a port of its own, that of Qdrant does not."""
+        bare = ('connections.nats.url="tls://nats,wss://nats"', 'connections.qdrant.url="https://qdrant"')
+        objects = helm.rendered("external", "4", *bare)
+        extractor = helm.named(objects, "NetworkPolicy", "-extractor")
         ports = [p["port"] for r in extractor["spec"]["egress"] for p in r["ports"]]
-        self.assertEqual(ports, [53, 53, 4222, 6334, 443])
+        self.assertEqual(ports, [53, 53, 4222, 443, 443, 443])
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Rendering(unittest.TestCase):
 
     def test_notes_name_the_stages(self):
         notes = self.notes("--values", helm.value_file("external"))
-        self.assertIn("embedder, extractor, generator, profiler, selector", notes)
+        self.assertIn("embedder, extractor, generator, mover, profiler, selector", notes)
         self.assertIn(f"helm -n {helm.NAMESPACE} test {helm.RELEASE}", notes)
         self.assertNotIn("WARNING", notes)
         notes = self.notes(
@@ -81,6 +81,7 @@ class Refusals(unittest.TestCase):
             "model.initContainer.image": ['model.source="initContainer"'],
             "model.hostPath.path": ['model.source="hostPath"'],
             "stages.extractor.autoscaling.minReplicas": ["stages.extractor.autoscaling.minReplicas=0"],
+            "stages.mover.enabled": ["stages.mover.enabled=false"],
             "stages.extractor.autoscaling.maxReplicas": [
                 "stages.extractor.autoscaling.minReplicas=9"
             ],
@@ -90,10 +91,19 @@ class Refusals(unittest.TestCase):
             with self.subTest(value=value):
                 flags = [flag for setting in settings for flag in ("--set-json", setting)]
                 done = helm.template(
-                    "--values", helm.value_file("external"), *flags, check=False
+                    "--values", helm.value_file("external"), "--kube-version", "1.36", *flags,
+                    check=False,
                 )
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(f"{value}: ", done.stderr)
+
+    def test_an_hpa_goes_to_zero_where_kubernetes_lets_it(self):
+        done = helm.template(
+            "--values", helm.value_file("external"), "--kube-version", "1.37",
+            "--set", "stages.extractor.autoscaling.minReplicas=0",
+        )
+        (found,) = helm.of_kind(list(yaml.safe_load_all(done.stdout)), "HorizontalPodAutoscaler")
+        self.assertEqual(found["spec"]["minReplicas"], 0)
 
     def test_a_server_without_an_address_is_named(self):
         done = helm.template(
@@ -137,8 +147,11 @@ class Choices(unittest.TestCase):
             self.assertEqual("models" in found, "models" in mounted)
             return found.get("models"), pod
 
-        claim, _ = volumes()
+        claim, pod = volumes()
         self.assertEqual(claim["persistentVolumeClaim"]["claimName"], "models")
+        mounts = pod["containers"][0]["volumeMounts"]
+        (models,) = [mount for mount in mounts if mount["name"] == "models"]
+        self.assertEqual((models["mountPath"], models["subPath"]), ("/models", "foil"))
         image, _ = volumes('model={"source":"image","image":{"reference":"models@sha256:1"}}')
         self.assertEqual(image["image"]["reference"], "models@sha256:1")
         path, _ = volumes('model={"source":"hostPath","hostPath":{"path":"/srv/models"}}')

@@ -17,6 +17,8 @@ FREE = {
     "labels", "annotations", "podAnnotations", "podLabels", "nodeSelector", "matchLabels",
     "nodeAffinity", "podAffinity", "podAntiAffinity",
 }
+# Here the keys are the user's, but not those below: ids of tenants.
+NAMED = ("generator", "tenants")
 BY_HELM = 12
 
 
@@ -25,7 +27,8 @@ def mapping_keys(value, path=()):
     if isinstance(value, dict):
         if not (path and path[-1] in FREE):
             for key, below in value.items():
-                yield (*path, key)
+                if path[-2:] != NAMED:
+                    yield (*path, key)
                 yield from mapping_keys(below, (*path, key))
     elif isinstance(value, list):
         for index, below in enumerate(value):
@@ -124,6 +127,12 @@ class Schema(unittest.TestCase):
             ("stages",): {"extractor": {"config": {"extractor": {"worker": {"permits": 0}}}}},
             ("provision",): {"config": {"replicas": 2}},
             ("stageDefaults",): {"resources": {"limits": {"cpu": "1"}}},
+            ("config", "store"): {"timeout": "10 sek"},
+            ("monitoring",): {"podMonitor": {"interval": "30 s"}},
+            ("connections", "nats", "url"): "nats://me:secret@nats:4222",
+            ("connections", "qdrant", "url"): "https://me:secret@qdrant:6334",
+            ("stages", "generator", "config", "generator", "tenants", "acme.example", "strategy"): "dlp",
+            ("stages", "generator", "config", "generator", "reply_prefix"): "_INBOX.>",
         }
         for path, value in wrong.items():
             broken = copy.deepcopy(values)

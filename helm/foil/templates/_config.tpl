@@ -1,3 +1,8 @@
+{{/* A key as TOML: those that users make up, such as a tenant's id, may hold anything. */}}
+{{- define "foil.toml.key" -}}
+{{- regexMatch "^[A-Za-z0-9_-]+$" . | ternary . (toJson .) -}}
+{{- end }}
+
 {{/* One value as TOML. A JSON string is a TOML string too. */}}
 {{- define "foil.toml.value" -}}
 {{- if kindIs "slice" . -}}
@@ -5,7 +10,7 @@
 {{- range $i, $item := . }}{{ if $i }}, {{ end }}{{ include "foil.toml.value" $item }}{{ end -}}
 ]
 {{- else if kindIs "map" . -}}
-{ {{ $first := true }}{{ range $key, $item := . }}{{ if not $first }}, {{ end }}{{ $first = false }}{{ $key }} = {{ include "foil.toml.value" $item }}{{ end }} }
+{ {{ $first := true }}{{ range $key, $item := . }}{{ if not $first }}, {{ end }}{{ $first = false }}{{ include "foil.toml.key" $key }} = {{ include "foil.toml.value" $item }}{{ end }} }
 {{- else -}}
 {{ toJson . }}
 {{- end -}}
@@ -25,11 +30,11 @@
 [{{ $path }}]
 {{ end -}}
 {{- range $key, $value := $plain -}}
-{{ $key }} = {{ include "foil.toml.value" $value }}
+{{ include "foil.toml.key" $key }} = {{ include "foil.toml.value" $value }}
 {{ end -}}
 {{- range $key, $value := $tables -}}
-{{- $below := $key -}}
-{{- if $path }}{{ $below = printf "%s.%s" $path $key }}{{ end -}}
+{{- $below := include "foil.toml.key" $key -}}
+{{- if $path }}{{ $below = printf "%s.%s" $path $below }}{{ end -}}
 {{ include "foil.toml" (dict "table" $value "path" $below) }}
 {{- end -}}
 {{- end }}

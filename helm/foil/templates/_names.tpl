@@ -55,14 +55,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- div (add $ms 999) 1000 -}}
 {{- end }}
 
-{{/* Argument: url (several separated by commas), default (a port). Gives the ports as a JSON list. */}}
+{{/* Several addresses are separated by commas. Gives their ports as a JSON list; the port of one that
+names none is what its client takes then. */}}
 {{- define "foil.ports" -}}
 {{- $ports := list -}}
-{{- $default := .default -}}
-{{- range splitList "," .url -}}
+{{- range splitList "," . -}}
 {{- $url := urlParse (trim .) -}}
 {{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) -}}
-{{- $port = $port | default $default | default (eq $url.scheme "https" | ternary 443 80) -}}
+{{- $port = $port | default (get (dict "nats" 4222 "tls" 4222 "ws" 80 "wss" 443 "http" 80 "https" 443) $url.scheme) -}}
 {{- $ports = append $ports (int $port) -}}
 {{- end -}}
 {{- $ports | uniq | toJson -}}

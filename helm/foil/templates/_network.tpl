@@ -1,5 +1,5 @@
 {{/* Who may be reached at the ports of a URL. Argument: peers, own (labels of the dependency's pods, or
-none), name (of the value), url, default (a port). */}}
+none), name (of the value), url. */}}
 {{- define "foil.egress.to" -}}
 - to:
   {{- if .peers }}
@@ -12,7 +12,7 @@ none), name (of the value), url, default (a port). */}}
   {{- fail (printf "networkPolicy.%s: say who serves %s, as a list of NetworkPolicyPeers (or set networkPolicy.enabled to false)" .name .url) }}
   {{- end }}
   ports:
-  {{- range include "foil.ports" (dict "url" .url "default" .default) | fromJsonArray }}
+  {{- range include "foil.ports" .url | fromJsonArray }}
     - {port: {{ int . }}, protocol: TCP}
   {{- end }}
 {{- end }}
@@ -33,23 +33,23 @@ none), name (of the value), url, default (a port). */}}
 {{- if and $values.nats.enabled (not $values.connections.nats.url) -}}
 {{- $own = dict "app.kubernetes.io/name" (get $values.nats "nameOverride" | default "nats") "app.kubernetes.io/instance" $root.Release.Name -}}
 {{- end -}}
-{{- include "foil.egress.to" (dict "name" "nats" "peers" $policy.nats "own" $own "url" (include "foil.natsUrl" $root) "default" 4222) }}
+{{- include "foil.egress.to" (dict "name" "nats" "peers" $policy.nats "own" $own "url" (include "foil.natsUrl" $root)) }}
 {{ if hasKey .config "store" -}}
 {{- $own = dict -}}
 {{- if and $values.qdrant.enabled (not $values.connections.qdrant.url) -}}
 {{- $own = dict "app.kubernetes.io/name" (get $values.qdrant "nameOverride" | default "qdrant") "app.kubernetes.io/instance" $root.Release.Name -}}
 {{- end -}}
-{{- include "foil.egress.to" (dict "name" "qdrant" "peers" $policy.qdrant "own" $own "url" (include "foil.qdrantUrl" $root) "default" 6334) }}
+{{- include "foil.egress.to" (dict "name" "qdrant" "peers" $policy.qdrant "own" $own "url" (include "foil.qdrantUrl" $root)) }}
 {{ end -}}
 {{- with .config.telemetry -}}
 {{- with get . "otlp_endpoint" -}}
-{{- include "foil.egress.to" (dict "name" "otlp" "peers" $policy.otlp "url" . "default" 4317) }}
+{{- include "foil.egress.to" (dict "name" "otlp" "peers" $policy.otlp "url" .) }}
 {{ end -}}
 {{- end -}}
 {{- range $section, $name := dict "llm" "llm" "embed" "embeddings" -}}
 {{- if include "foil.served" (dict "config" $.config "section" $section) -}}
 {{- $url := get (get $.config $section) "base_url" | required (printf "config.%s.base_url: engine \"openai\" needs it" $section) -}}
-{{- include "foil.egress.to" (dict "name" $name "peers" (get $policy $name) "url" $url "default" 0) }}
+{{- include "foil.egress.to" (dict "name" $name "peers" (get $policy $name) "url" $url) }}
 {{ end -}}
 {{- end -}}
 {{- end }}
