@@ -15,7 +15,6 @@ VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 # Keys that the user of the chart makes up: labels, annotations, environment, node labels.
 FREE = {
     "labels", "annotations", "podAnnotations", "podLabels", "nodeSelector", "matchLabels",
-    "nodeAffinity", "podAffinity", "podAntiAffinity",
 }
 # Here the keys are the user's, but not those below: ids of tenants.
 NAMED = ("generator", "tenants")
