@@ -51,6 +51,12 @@ def installed(which):
     return [document for document in yaml.safe_load_all(text) if document]
 
 
+def amount(text, units):
+    """A quantity as Kubernetes writes it."""
+    number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", str(text)).groups()
+    return float(number) * (units[unit] if unit else 1)
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -74,6 +80,18 @@ class Commands(unittest.TestCase):
         build = beginning("docker buildx build")
         self.assertIn("-f deploy/docker/Dockerfile --target $target", build)
         self.assertIn(f"-t {REGISTRY}/$target:0.1.0 --push .", build)
+
+    def test_the_pods_have_room_on_the_machine_that_is_named(self):
+        """Half of it: the cluster's own pods, NATS and Qdrant need some too."""
+        cores, gib = map(int, re.search(r"with (\d+) cores and (\d+) GiB", PATH).groups())
+        requests = [
+            container["resources"]["requests"]
+            for _, pod in helm.pods(installed("4"))
+            for container in pod["containers"]
+        ]
+        self.assertLessEqual(sum(amount(r["cpu"], {"m": 0.001}) for r in requests), cores / 2)
+        memory = sum(amount(r["memory"], {"Mi": 2**20, "Gi": 2**30}) for r in requests)
+        self.assertLessEqual(memory, gib * 2**30 / 2)
 
     def test_the_files_are_there(self):
         for words in re.findall(r"(?:deploy|helm|tests)/[\w./*-]+", "\n".join(commands())):
