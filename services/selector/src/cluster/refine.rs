@@ -17,10 +17,10 @@ pub(super) fn refine(gram: &Gram, of: &mut [usize], k: usize) {
     let mut sums = Sums::new(gram, of, k);
     for _ in 0..PASSES_MAX {
         let mut moved = false;
-        for point in 0..gram.n {
-            if let Some(to) = sums.better(gram, point, of[point]) {
-                sums.shift(gram, point, of[point], to);
-                of[point] = to;
+        for (point, cluster) in of.iter_mut().enumerate() {
+            if let Some(to) = sums.better(gram, point, *cluster) {
+                sums.shift(gram, point, *cluster, to);
+                *cluster = to;
                 moved = true;
             }
         }
