@@ -1,6 +1,7 @@
 """The Dockerfile and the compose file: by linters, and against the code. No container engine is here,
 so nothing of it is built or started."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import unittest
 
+import jsonschema
 import yaml
 
 from chart import code, helm
@@ -177,6 +179,17 @@ class Compose(unittest.TestCase):
         others = {(f["rule_id"], f["service"]) for f in found["findings"]
                   if f["rule_id"] != "CL-0019"}
         self.assertEqual(others, {("CL-0018", "volumes")})
+
+    def test_every_key_is_one_of_composes_own(self):
+        """Against the specification's schema. Only that file of the package is used, since the rest of
+        it needs what is not installed."""
+        (package,) = importlib.util.find_spec("check_jsonschema").submodule_search_locations
+        schema = pathlib.Path(package, "builtin_schemas/vendor/compose-spec.json").read_text()
+        validator = jsonschema.Draft202012Validator(json.loads(schema))
+        self.assertEqual([error.message for error in validator.iter_errors(self.compose)], [])
+        self.services["qdrant"]["mem_limits"] = self.services["qdrant"].pop("mem_limit")
+        (error,) = validator.iter_errors(self.compose)
+        self.assertIn("mem_limits", error.message)
 
     def test_everything_is_there(self):
         wanted = set(code.stages()) | {
