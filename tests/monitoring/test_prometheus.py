@@ -152,7 +152,8 @@ class Queries(Rig):
     @classmethod
     def work(cls):
         """Each kind of work twice, the second after the first was scraped: a rate needs both."""
-        lines = [line for file in CORPUS.glob("users-*.ndjson") for line in file.open(encoding="utf-8")]
+        files = sorted(CORPUS.glob("users-*.ndjson"))
+        lines = [line for file in files for line in file.read_text("utf-8").splitlines(keepends=True)]
         lines = [line for line in lines if json.loads(line)["item"] == ITEM]
         cls.users = sorted(json.loads(line)["user"] for line in lines)
         reviews = cls.folder / "reviews.ndjson"
@@ -311,6 +312,7 @@ class Queries(Rig):
             if found["state"] == "firing"
         }
         self.assertIn(("FoilDeadLetters", "undecodable"), firing)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -160,7 +160,7 @@ pub(crate) struct EngineMetrics {
 
 impl EngineMetrics {
     pub(crate) fn of(info: &ModelInfo) -> Self {
-        Self {
+        let metrics = Self {
             labels: labels(info),
             requests: counter(&REQUESTS),
             inflight: level(&INFLIGHT),
@@ -171,7 +171,17 @@ impl EngineMetrics {
             queue_duration: histogram(&QUEUE_DURATION, &SECONDS),
             time_to_first_token: histogram(&TIME_TO_FIRST_TOKEN, &SECONDS),
             time_per_output_token: histogram(&TIME_PER_OUTPUT_TOKEN, &TOKEN_SECONDS),
+        };
+        // Prometheus sees how much a counter grew, not what it began with.
+        let tokens = [
+            &metrics.input_tokens,
+            &metrics.cached_tokens,
+            &metrics.output_tokens,
+        ];
+        for counter in tokens.into_iter().chain([answers_refused()]) {
+            counter.add(0, &metrics.labels);
         }
+        metrics
     }
 
     pub(crate) fn submitted(&self) {
@@ -226,10 +236,14 @@ pub(crate) fn finished(finish: Finish) -> &'static str {
     }
 }
 
+fn answers_refused() -> &'static Counter<u64> {
+    static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| counter(&ANSWERS_REFUSED));
+    &REFUSED
+}
+
 /// Counts a whole answer that did not hold.
 pub(crate) fn refused(info: &ModelInfo) {
-    static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| counter(&ANSWERS_REFUSED));
-    REFUSED.add(1, &labels(info));
+    answers_refused().add(1, &labels(info));
 }
 
 /// What answers of a model cost.

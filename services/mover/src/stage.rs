@@ -29,6 +29,9 @@ impl Mover {
             .timeout(timeout)
             .ack_timeout(timeout)
             .build(nats);
+        for (stage, _) in stage::INPUTS {
+            metrics::may_dead_letter(stage, Reason::GivenUp);
+        }
         Self { jetstream }
     }
 }

@@ -19,7 +19,7 @@ pub use catalogue::{ALL, Kind, Metric};
 pub use opentelemetry::KeyValue;
 pub use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 pub(crate) use stage::StageMetrics;
-pub use stage::dead_lettered;
+pub use stage::{dead_lettered, may_dead_letter};
 pub(crate) use tenants::limit as limit_tenants;
 pub use tenants::{OTHER, tenant_label};
 

@@ -187,6 +187,26 @@ impl Seen {
         let span = &self.span;
         (span.end_time_unix_nano - span.start_time_unix_nano) as f64 / 1e6
     }
+
+    /// What the tree says beside the name and the times.
+    fn notes(&self) -> String {
+        let kind = self.kind().as_str_name().trim_start_matches("SPAN_KIND_");
+        let mut notes = vec![kind.to_lowercase()];
+        notes.extend(self.attribute("foil.stage"));
+        let attribute = |key: &str| self.attribute(key);
+        if let Some(written) = attribute("gen_ai.usage.output_tokens") {
+            let read = attribute("gen_ai.usage.input_tokens").unwrap_or_default();
+            let cached = attribute("gen_ai.usage.cache_read.input_tokens").unwrap_or_default();
+            let first = attribute("gen_ai.response.time_to_first_chunk");
+            let first: f64 = first.unwrap_or_default().parse().unwrap();
+            notes.push(format!("{read} tokens in ({cached} cached), {written} out"));
+            notes.push(format!("the first after {:.1} ms", first * 1e3));
+        }
+        if !self.span.links.is_empty() {
+            notes.push(format!("{} links", self.span.links.len()));
+        }
+        format!("[{}]", notes.join(", "))
+    }
 }
 
 /// The spans of one trace.
@@ -225,7 +245,7 @@ impl Trace {
     /// As a tree: when each span began, how long it took, and what tells it from its like.
     pub fn tree(&self) -> String {
         let begin = self.0.first().map_or(0, |s| s.span.start_time_unix_nano);
-        let mut text = String::from("   start ms      ms\n");
+        let mut text = String::from("   start ms       ms\n");
         let is_root = |seen: &&Seen| !self.0.iter().any(|other| other.id() == seen.parent());
         for root in self.0.iter().filter(is_root) {
             self.branch(root, begin, 0, &mut text);
@@ -235,17 +255,9 @@ impl Trace {
 
     fn branch(&self, seen: &Seen, begin: u64, depth: usize, text: &mut String) {
         let start = (seen.span.start_time_unix_nano - begin) as f64 / 1e6;
-        let indent = "  ".repeat(depth);
-        let kind = seen.kind().as_str_name().trim_start_matches("SPAN_KIND_");
-        let links = match seen.span.links.len() {
-            0 => String::new(),
-            links => format!(" -> {links} links"),
-        };
-        let stage = seen.attribute("foil.stage").unwrap_or_default();
-        let kind = kind.to_lowercase();
-        let line = format!("{indent}{} ({kind}) {stage}{links}", seen.span.name);
-        let millis = seen.millis();
-        writeln!(text, "{start:>11.1} {millis:>7.1}  {}", line.trim_end()).unwrap();
+        let (indent, name) = ("  ".repeat(depth), &seen.span.name);
+        let (millis, notes) = (seen.millis(), seen.notes());
+        writeln!(text, "{start:>11.1} {millis:>8.1}  {indent}{name}  {notes}").unwrap();
         for child in self.children(seen) {
             self.branch(child, begin, depth + 1, text);
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::rig::{ITEM, Rig, USER, trace_id};
 
-/// What one update and one text for its user must have moved, and the start of the process.
-const MOVED: [&str; 30] = [
+/// What one update and one text for its user must have moved, and what the start sets.
+const MOVED: [&str; 35] = [
     "foil_start_time_seconds",
     "foil_check_up",
     "foil_messages_total",
@@ -13,7 +13,10 @@ const MOVED: [&str; 30] = [
     "foil_wait_duration_seconds",
     "foil_inflight",
     "foil_permits",
+    "foil_redeliveries_total",
+    "foil_dead_letters_total",
     "foil_published_total",
+    "foil_pull_errors_total",
     "foil_store_duration_seconds",
     "foil_consumer_lag",
     "foil_consumer_lag_age_seconds",
@@ -22,7 +25,9 @@ const MOVED: [&str; 30] = [
     "foil_llm_requests_total",
     "foil_llm_inflight",
     "foil_llm_input_tokens_total",
+    "foil_llm_cached_tokens_total",
     "foil_llm_output_tokens_total",
+    "foil_llm_answers_refused_total",
     "foil_llm_duration_seconds",
     "foil_llm_queue_duration_seconds",
     "foil_llm_time_to_first_token_seconds",
@@ -131,6 +136,9 @@ async fn what_is_exported_is_what_is_listed() {
         r#"foil_consumer_lag{stage="profiler"} 0"#,
         r#"foil_consumer_lag_age_seconds{stage="profiler"} 0"#,
         r#"foil_dead_letters_stored 0"#,
+        r#"foil_dead_letters_total{reason="given_up",stage="embedder"} 0"#,
+        r#"foil_dead_letters_total{reason="poison",stage="profiler"} 0"#,
+        r#"foil_llm_answers_refused_total{engine="openai",model="stub"} 0"#,
         r#"foil_freshness_seconds_count{strategy="dpl"} "#,
         r#"foil_replies_total{degraded="",result="text",strategy="dpl"} 1"#,
         r#"foil_tenant_calls_total{stage="generator",tenant="other"} 1"#,

@@ -38,34 +38,44 @@ pub struct Rig {
     pub look: Look,
     pub collector: Collector,
     up: Up,
-    _llm: StubServer,
+    _llm: Option<StubServer>,
 }
 
 impl Rig {
-    /// Records what a producer asks to be recorded, and nothing else: sampling is 0.
+    /// With the LLM's stub behind the HTTP engine, and everything compared as it comes.
     pub async fn start(further: &[&str]) -> Self {
-        let collector = Collector::start().await;
         let llm = StubServer::start(StubConfig::default()).unwrap();
-        let place = Place::new();
-        let arguments = [
-            format!("--set=telemetry.otlp_endpoint={}", collector.endpoint()),
-            format!("--set=llm.base_url={}", llm.base_url()),
-        ];
-        let fixed = [
-            "--set=telemetry.sampling=0",
-            "--set=telemetry.log=json",
+        let url = format!("--set=llm.base_url={}", llm.base_url());
+        let stub = [
+            url.as_str(),
             "--set=llm.engine=openai",
             "--set=llm.model=stub",
             "--set=llm.context_tokens=8192",
             "--set=selector.compare=eager",
+        ];
+        Self::run(Some(llm), &[&stub, further].concat()).await
+    }
+
+    /// With both models in the process, as `foil up` has them by itself.
+    pub async fn start_embedded() -> Self {
+        Self::run(None, &[]).await
+    }
+
+    /// Records what a producer asks to be recorded, and nothing else: sampling is 0.
+    async fn run(llm: Option<StubServer>, further: &[&str]) -> Self {
+        let collector = Collector::start().await;
+        let place = Place::new();
+        let endpoint = format!("--set=telemetry.otlp_endpoint={}", collector.endpoint());
+        let fixed = [
+            endpoint.as_str(),
+            "--set=telemetry.sampling=0",
+            "--set=telemetry.log=json",
             "--set=embedder.profile_debounce=2s",
             "--set=selector.profile_debounce=2s",
             "--set=extractor.profile_debounce=2s",
             "--set=mover.lag_every=1s",
         ];
-        let arguments = arguments.iter().map(String::as_str).chain(fixed);
-        let arguments: Vec<&str> = arguments.chain(further.iter().copied()).collect();
-        let up = place.up(&arguments).await;
+        let up = place.up(&[&fixed, further].concat()).await;
         let look = place.look().await;
         Self {
             place,

@@ -5,7 +5,7 @@ use foil_proto::token;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use crate::collector::{Seen, Trace};
-use crate::rig::{ITEM, Rig, SPAN, USER, context, trace_id};
+use crate::rig::{ITEM, Rig, SPAN, TENANT, USER, context, trace_id};
 
 const TEXT: &str = "I measured it: 1.7 litres in 240 seconds, 61 decibels.";
 const SCHEMA: &str = "https://opentelemetry.io/schemas/";
@@ -73,13 +73,18 @@ fn check_chat(chat: &Seen, output: &str) {
         chat,
         SpanKind::Client,
         &[
-            ("gen_ai.operation.name", "chat"),
             ("gen_ai.provider.name", "openai"),
             ("gen_ai.request.model", "stub"),
             ("gen_ai.output.type", output),
             ("gen_ai.response.finish_reasons", "stop"),
         ],
     );
+    check_tokens(chat);
+}
+
+fn check_tokens(chat: &Seen) {
+    let operation = chat.attribute("gen_ai.operation.name");
+    assert_eq!(operation.as_deref(), Some("chat"));
     for counted in [
         "gen_ai.request.max_tokens",
         "gen_ai.usage.input_tokens",
@@ -225,4 +230,39 @@ async fn one_request_is_one_trace_to_its_last_token() {
     let (chat, process) = (&chat.span, &process.span);
     assert!(chat.start_time_unix_nano >= process.start_time_unix_nano);
     assert!(chat.end_time_unix_nano <= process.end_time_unix_nano);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_models_in_the_process_are_in_the_traces() {
+    let rig = Rig::start_embedded().await;
+    rig.peers(ITEM).await;
+    // Nobody is compared before somebody asks.
+    let asked = ["context", USER, "--tenant", TENANT, "--item", ITEM];
+    rig.place.run(asked).await.succeeded();
+    let [update, request] = [trace_id(4), trace_id(5)];
+    rig.profile_after(1, async || {
+        rig.publish(USER, ITEM, TEXT, Some(&update)).await;
+    })
+    .await;
+    let done = rig.generate(&request).await;
+    let (_, collector) = rig.stop().await;
+    let [update, request] = [update, request].map(|id| collector.trace(&id));
+    println!("{}\n{}", update.tree(), request.tree());
+    let chat = |trace: &Trace, by: &str| {
+        let stage = only(&trace.named(by), by).clone();
+        let inner = trace.children(&stage).into_iter();
+        let chat = inner.filter(|seen| seen.span.name.starts_with("chat "));
+        let chat = chat.last().unwrap_or_else(|| panic!("{}", trace.tree()));
+        expect(
+            chat,
+            SpanKind::Internal,
+            &[("gen_ai.provider.name", "llama-cpp")],
+        );
+        check_tokens(chat);
+        chat.clone()
+    };
+    chat(&update, "process foil.v1.extract.>");
+    let written = chat(&request, "process foil.v1.generate.>");
+    let tokens = written.attribute("gen_ai.usage.output_tokens");
+    assert_eq!(tokens, Some(done.completion_tokens.to_string()));
 }

@@ -35,7 +35,7 @@ impl StageMetrics {
     pub(crate) fn new(stage: &'static str, permits: usize) -> Self {
         let label = KeyValue::new("stage", stage);
         gauge(&list::PERMITS).record(permits as f64, std::slice::from_ref(&label));
-        Self {
+        let metrics = Self {
             stage: label,
             messages: counter(&list::MESSAGES),
             duration: histogram(&list::HANDLE_DURATION, &SECONDS),
@@ -45,6 +45,23 @@ impl StageMetrics {
             dead_letters: counter(&list::DEAD_LETTERS),
             published: counter(&list::PUBLISHED),
             pull_errors: counter(&list::PULL_ERRORS),
+        };
+        metrics.start_at_zero(stage);
+        metrics
+    }
+
+    /// Prometheus sees how much a counter grew, not what it began with: what should never happen would
+    /// else be missed the first time.
+    fn start_at_zero(&self, stage: &'static str) {
+        let label = std::slice::from_ref(&self.stage);
+        for counter in [&self.redeliveries, &self.published, &self.pull_errors] {
+            counter.add(0, label);
+        }
+        for reason in Reason::ALL {
+            // By whom it is counted.
+            if reason != Reason::GivenUp {
+                may_dead_letter(stage, reason);
+            }
         }
     }
 
@@ -86,11 +103,20 @@ impl StageMetrics {
 
 /// Counts a dead letter that another than its own stage's worker buried.
 pub fn dead_lettered(stage: &'static str, reason: Reason) {
+    add_dead_letters(stage, reason, 1);
+}
+
+/// Says that this process counts dead letters of the kind, none so far.
+pub fn may_dead_letter(stage: &'static str, reason: Reason) {
+    add_dead_letters(stage, reason, 0);
+}
+
+fn add_dead_letters(stage: &'static str, reason: Reason, count: u64) {
     let labels = [
         KeyValue::new("stage", stage),
         KeyValue::new("reason", reason.as_str()),
     ];
-    counter(&list::DEAD_LETTERS).add(1, &labels);
+    counter(&list::DEAD_LETTERS).add(count, &labels);
 }
 
 /// Read when it is asked for, and not written twice for every input.

@@ -155,7 +155,7 @@ mod tests {
 
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    use super::super::log_layer;
+    use super::super::{log_layer, semconv};
     use crate::config::LogFormat;
 
     #[derive(Clone, Default)]
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!((&line["delivered"], &line["tries"]), (&2.into(), &3.into()));
         let at = line["timestamp"].as_str().expect("a time");
         assert!(at.parse::<jiff::Timestamp>().is_ok(), "{at}");
-        assert!(!lines.contains("otel.kind") && !lines.contains("db.system"));
+        assert!(!lines.contains("otel.kind") && !lines.contains(semconv::db::SYSTEM_NAME));
     }
 
     #[test]
@@ -234,6 +234,6 @@ mod tests {
         ] {
             assert!(lines.contains(part), "{part} in {lines}");
         }
-        assert!(!lines.contains("otel.kind") && !lines.contains("db.system"));
+        assert!(!lines.contains("otel.kind") && !lines.contains(semconv::db::SYSTEM_NAME));
     }
 }

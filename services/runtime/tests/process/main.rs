@@ -39,7 +39,10 @@ async fn it_works_shows_itself_and_ends_cleanly() {
         "foil_messages_total{outcome=\"ok\",reason=\"\",stage=\"echo\"} 1",
         "foil_messages_total{outcome=\"reject\",reason=\"undecodable\",stage=\"echo\"} 1",
         "foil_dead_letters_total{reason=\"undecodable\",stage=\"echo\"} 1",
+        "foil_dead_letters_total{reason=\"poison\",stage=\"echo\"} 0",
         "foil_published_total{stage=\"echo\"} 1",
+        "foil_redeliveries_total{stage=\"echo\"} 0",
+        "foil_pull_errors_total{stage=\"echo\"} 0",
         "foil_inflight{stage=\"echo\"} 0",
         "foil_handle_duration_seconds_count{outcome=\"ok\",stage=\"echo\"} 1",
     ] {
@@ -56,11 +59,8 @@ async fn it_works_shows_itself_and_ends_cleanly() {
         .find(|line| line.contains("dead-lettered"))
         .expect("it is logged");
     let line: serde_json::Value = serde_json::from_str(line).expect("a JSON log line");
-    let trace = line["span"]["trace_id"].as_str().unwrap_or_default();
-    assert!(
-        trace.len() == 32 && line["span"]["stage"] == "echo",
-        "{line}"
-    );
+    let trace = line["trace_id"].as_str().unwrap_or_default();
+    assert!(trace.len() == 32 && line["stage"] == "echo", "{line}");
     echo.signal("TERM");
     assert_eq!(echo.exit().await, Some(0));
 }
