@@ -215,7 +215,7 @@ class Walk(rig.Rig):
         said = self.run_program(*self.arguments(self.pod("Pod", "test"), "test"))
         self.assertTrue(said.strip())
         walked = [self.walk(line) for line in commands() if line.startswith("deploy/local/foil ")]
-        self.assertEqual(len(walked), 3)
+        self.assertEqual(len(walked), 4)
         profile = walked[-1]
         self.assertIn("mara", profile)
         self.assertIn("The author", profile)
