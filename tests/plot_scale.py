@@ -1,6 +1,6 @@
 """Draws what `tests/scale` found:
 
-    tests/scale --json | python tests/plot_scale.py scale.png
+    python tests/plot_scale.py scale.png < scale.json
 """
 
 import json
@@ -25,8 +25,8 @@ GREY = "#666666"
 
 def draw(report, path):
     burst, speedup = report["burst"], report["speedup"]
-    figure = plt.figure(figsize=(12, 8.6), layout="constrained")
-    parts = figure.add_gridspec(3, 5)
+    figure = plt.figure(figsize=(12, 9.4), layout="constrained")
+    parts = figure.add_gridspec(4, 5, height_ratios=(3, 3, 3, 2))
     wide = 3 if burst and speedup else 5
     if burst:
         draw_burst(figure, parts, wide, report)
@@ -39,19 +39,22 @@ def draw(report, path):
 def title(report):
     options, machine = report["options"], report["machine"]
     bursts = "a burst" if options["bursts"] == 1 else f"{options['bursts']} bursts"
+    holds = "; ".join(report["wrong"]) if report["wrong"] else (
+        "nothing lost, nothing done twice, nothing flaps"
+    )
     return (
-        f"tests/scale: replicas by the rule of the chart's {options['values']} values, over real "
-        f"processes on {machine['cores']} cores\n"
-        f"{bursts} of {options['updates']:,} updates; an answer of the LLM stub "
-        f"takes {options['latency_ms'] / 1000:g} s; 1 s is {options['compression']:g} s of the rule"
+        f"tests/scale: {bursts} of {options['updates']:,} updates over real processes on "
+        f"{machine['cores']} cores, replicas by the rule of the chart's {options['values']} values\n"
+        f"1 s of the run is {options['compression']:g} s of the rule; {holds}"
     )
 
 
 def draw_burst(figure, parts, wide, report):
     burst = report["burst"]
     lag = figure.add_subplot(parts[0, :wide])
-    replicas = figure.add_subplot(parts[1, :wide], sharex=lag)
-    fresh = figure.add_subplot(parts[2, :wide], sharex=lag)
+    replicas, fresh, used = (
+        figure.add_subplot(parts[row, :wide], sharex=lag) for row in (1, 2, 3)
+    )
     seconds = [sample["s"] for sample in burst["samples"]]
     for stage, (colour, line) in STAGES.items():
         at = [sample["stages"][stage] for sample in burst["samples"]]
@@ -63,17 +66,45 @@ def draw_burst(figure, parts, wide, report):
     lag.set_ylabel("lag: messages waiting\nor unacknowledged (log)")
     lag.legend(loc="upper right", fontsize=9, ncols=2)
     replicas.set_ylabel("replicas (processes)")
-    replicas.set_ylim(bottom=0)
+    replicas.set_ylim(0, 1.3 * max(moves["most"] for moves in burst["moves"].values()))
     replicas.yaxis.set_major_locator(MaxNLocator(integer=True))
+    replicas.text(0.99, 0.95, flapping(report), transform=replicas.transAxes, ha="right", va="top",
+                  fontsize=9)
     rule_axis(lag, report["options"]["compression"])
     draw_freshness(fresh, burst)
-    for axes in (lag, replicas, fresh):
+    draw_processors(used, burst["samples"], report["machine"]["cores"])
+    for axes in (lag, replicas, fresh, used):
         axes.grid(alpha=0.3)
         for started in burst["started"]:
             axes.axvline(started, color=GREY, linewidth=0.8, linestyle=":")
-    for axes in (lag, replicas):
+    for axes in (lag, replicas, fresh):
         axes.tick_params(labelbottom=False)
-    fresh.set_xlabel("seconds since the start (dotted: a burst begins)")
+    used.set_xlabel("seconds since the start (dotted: a burst begins)")
+
+
+def flapping(report):
+    """What the curves of the replicas are to show."""
+    after = [moves["back"] for moves in report["burst"]["moves"].values() if moves["back"] is not None]
+    rules = [stage["scaled"] for stage in report["rules"].values() if stage["scaled"]]
+    window = max((rule["down"]["window_s"] for rule in rules), default=0) / report["options"]["compression"]
+    if not after:
+        return "no replica came after one of its stage had gone"
+    return (f"soonest that a replica came after one of its stage had gone: {min(after):.0f} s\n"
+            f"(within the window for less, {window:.0f} s, it would be a flap)")
+
+
+def draw_processors(axes, samples, cores):
+    """The run's own use; steps of a few seconds, as the kernel counts in hundredths."""
+    step = max(1, len(samples) // 200)
+    few = samples[::step]
+    pairs = list(zip(few, few[1:]))
+    axes.step([b["s"] for _, b in pairs],
+              [(b["processor_s"] - a["processor_s"]) / (b["s"] - a["s"]) for a, b in pairs],
+              where="pre", color=STAGES["embedder"][0], linewidth=1.2)
+    axes.axhline(cores, color=GREY, linestyle="--", linewidth=1)
+    axes.set_ylim(0, 1.15 * cores)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel(f"cores used\nby all of it (of {cores})")
 
 
 def rule_axis(axes, compression):
@@ -124,12 +155,14 @@ def draw_speedup(figure, parts, left, report):
     faster.set_ylabel("speed-up")
     latency = report["options"]["speedup_latency_ms"] / 1000
     faster.set_title(
-        f"{rows[0]['records']:,} records in a full queue;\nhere an answer takes {latency:g} s", fontsize=10
+        f"the same {rows[0]['records']:,} records in a full queue;\n"
+        f"an answer of the LLM stub takes {latency:g} s",
+        fontsize=10,
     )
     faster.legend(loc="upper left", fontsize=9)
     faster.grid(alpha=0.3)
 
-    used = figure.add_subplot(parts[2, left:])
+    used = figure.add_subplot(parts[2:4, left:])
     places = range(len(rows))
     cores = report["machine"]["cores"]
     used.bar([p - 0.2 for p in places], [row["busy"] for row in rows], 0.38,
@@ -140,7 +173,8 @@ def draw_speedup(figure, parts, left, report):
     used.set_ylim(0, 1.45)
     used.set_yticks([0, 0.5, 1])
     used.set_xlabel("replicas of the extractor")
-    used.set_ylabel("share in use")
+    used.set_ylabel("share in use, on average")
+    used.set_title("the stub is the limit, not the processor", fontsize=10)
     used.legend(loc="upper left", fontsize=8)
     used.grid(alpha=0.3, axis="y")
 

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
-use foil_tests::scale::{self, Options, Report};
+use foil_tests::scale::{self, Options};
 
 /// Whether Foil keeps up by itself: replicas by the rule of the Helm chart, over real processes
 #[derive(Debug, Parser)]
-#[command(after_help = "Example:\n  tests/scale --png scale.png --json > scale.json")]
+#[command(after_help = "Example:\n  tests/scale --png scale.png --json scale.json > scale.md")]
 struct Arguments {
     /// The value file of helm/foil/ci whose numbers are the rule's
     #[arg(long, default_value = "production", value_parser = ["production", "gpu"])]
@@ -22,19 +22,19 @@ struct Arguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10))]
     bursts: u64,
     /// Seconds of the rule in one second
-    #[arg(long, default_value_t = 6.0, value_parser = compression)]
+    #[arg(long, default_value_t = 5.0, value_parser = compression)]
     compression: f64,
     /// Milliseconds of an answer of the language model's stub, in a burst
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=30_000))]
     latency_ms: u64,
     /// The same in the measurement by replicas
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=30_000))]
+    #[arg(long, default_value_t = 1_500, value_parser = clap::value_parser!(u64).range(1..=30_000))]
     speedup_latency_ms: u64,
     /// Seconds that a profile waits for further differences each time
-    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     debounce_s: f64,
     /// Seconds that it waits for them at most
-    #[arg(long, default_value_t = 40.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 20.0, value_parser = seconds)]
     max_wait_s: f64,
     /// Records of the measurement by replicas
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(40..=200_000))]
@@ -49,9 +49,9 @@ struct Arguments {
     /// Draws all of it there
     #[arg(long)]
     png: Option<PathBuf>,
-    /// Prints JSON instead of text for people
+    /// Writes all of it there, with every sample, as JSON
     #[arg(long)]
-    json: bool,
+    json: Option<PathBuf>,
 }
 
 fn compression(text: &str) -> Result<f64, String> {
@@ -90,27 +90,37 @@ async fn main() -> ExitCode {
     eprintln!("scale: data and logs are in {}", directory.display());
     let report = scale::run(&options, &directory).await;
     let json = serde_json::to_string(&report).expect("a report is JSON");
+    if let Some(file) = &arguments.json {
+        std::fs::write(file, &json).expect("the JSON is written");
+    }
     if let Some(png) = &arguments.png {
         draw(&json, png);
     }
-    if arguments.json {
-        println!("{json}");
-    } else {
-        tell(&report);
-    }
+    println!("{}", scale::markdown(&report, &command()).trim_end());
     if report.holds() {
         // It is only a temporary folder.
         let _ = std::fs::remove_dir_all(&directory);
         return ExitCode::SUCCESS;
-    }
-    for what in &report.wrong {
-        eprintln!("scale: {what}");
     }
     eprintln!(
         "scale: NOT all holds; data and logs are kept in {}",
         directory.display()
     );
     ExitCode::FAILURE
+}
+
+/// As it was typed, but for the folders.
+fn command() -> String {
+    let arguments = std::env::args().skip(1);
+    let words = arguments.map(|word| match word.rsplit_once('/') {
+        Some((_, name)) => name.to_owned(),
+        None => word,
+    });
+    let all: Vec<String> = [String::from("tests/scale")]
+        .into_iter()
+        .chain(words)
+        .collect();
+    all.join(" ")
 }
 
 fn draw(json: &str, png: &Path) {
@@ -126,61 +136,4 @@ fn draw(json: &str, png: &Path) {
     drop(stdin);
     let status = child.wait().expect("it ends");
     assert!(status.success(), "{} is not drawn", png.display());
-}
-
-fn tell(report: &Report) {
-    let Options {
-        updates,
-        compression,
-        latency_ms,
-        ..
-    } = &report.options;
-    if let Some(burst) = &report.burst {
-        println!(
-            "{} bursts of {updates} updates, {:.0} s; a second is {compression} of the rule's, an \
-             answer of the model takes {latency_ms} ms",
-            report.options.bursts, burst.seconds
-        );
-        println!(
-            "{:12}{:>10}{:>10}{:>8}",
-            "stage", "most lag", "replicas", "turns"
-        );
-        for (stage, moves) in &burst.moves {
-            let replicas = format!("{}-{}", moves.least, moves.most);
-            println!(
-                "{stage:12}{:>10}{replicas:>10}{:>8}",
-                moves.lag, moves.turns
-            );
-        }
-        let fresh = &burst.freshness;
-        println!(
-            "in a profile: {} updates, after {:.1} s (median), {:.1} s (95 %), {:.1} s (worst)",
-            fresh.updates, fresh.median, fresh.p95, fresh.worst
-        );
-        println!("slowest end after SIGTERM: {:.1} s", burst.slowest_end);
-    }
-    if !report.speedup.is_empty() {
-        println!(
-            "{:>8}{:>9}{:>10}{:>12}{:>14}{:>12}{:>7}",
-            "replicas", "seconds", "speed-up", "efficiency", "model asked", "processors", "load"
-        );
-    }
-    for speed in &report.speedup {
-        let row = &speed.row;
-        println!(
-            "{:>8}{:>9.1}{:>10.2}{:>12.2}{:>14.2}{:>12.2}{:>7.1}",
-            row.replicas,
-            row.seconds,
-            speed.speedup,
-            speed.efficiency,
-            row.busy,
-            row.processors,
-            row.load
-        );
-    }
-    let machine = &report.machine;
-    println!(
-        "{} cores; load {:.1} before, {:.1} in the end",
-        machine.cores, machine.load_before, machine.load_after
-    );
 }

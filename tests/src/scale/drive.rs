@@ -15,7 +15,7 @@ use super::replicas::Replicas;
 use super::report::Burst;
 use super::rule::Scaler;
 use super::rules::Rules;
-use super::{Options, SHUTDOWN};
+use super::{Options, SHUTDOWN, processor};
 use crate::chaos::quiet;
 use crate::fleet::{Fleet, STAGES};
 use crate::look::Look;
@@ -42,6 +42,8 @@ pub struct Sample {
     /// Seconds since the start.
     pub s: f64,
     pub stages: BTreeMap<&'static str, At>,
+    /// Seconds of processor time that all of this run has used so far.
+    pub processor_s: f64,
 }
 
 /// One stage at one moment.
@@ -180,10 +182,24 @@ impl<'a> Drive<'a> {
             rests &= lag == Some(0) && at.replicas == stage.rest && at.ending == 0;
             stages.insert(stage.name, at);
         }
-        self.samples.push(Sample { s, stages });
+        let processor_s = self.processor_s().await;
+        self.samples.push(Sample {
+            s,
+            stages,
+            processor_s,
+        });
         let period = WAIT_S / self.options.compression / LOOKS_EACH;
         sleep(Duration::from_secs_f64(period.min(LOOK_EVERY_S))).await;
         rests
+    }
+
+    async fn processor_s(&self) -> f64 {
+        let stages = self.stages.iter().flat_map(|stage| stage.replicas.pids());
+        let servers = [
+            self.fleet.nats.lock().await.pid(),
+            self.fleet.edge.lock().await.pid(),
+        ];
+        processor::seconds_here() + processor::seconds_of(stages.chain(servers))
     }
 
     async fn go_on_for(&mut self, time: Duration) {

@@ -12,6 +12,7 @@ mod report;
 mod rule;
 mod rules;
 mod speed;
+mod tables;
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::fleet::Tuning;
 pub use report::{Burst, Machine, Report};
 pub use rules::Rules;
 pub use speed::Row;
+pub use tables::markdown;
 
 /// A stage gets this long to finish its work after SIGTERM.
 const SHUTDOWN: Duration = Duration::from_secs(30);
@@ -110,6 +112,8 @@ pub async fn run(options: &Options, directory: &Path) -> Report {
         rows.push(row);
     }
     let machine = Machine {
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+        processor: processor::model(),
         cores: processor::cores(),
         load_before,
         load_after: processor::load(),

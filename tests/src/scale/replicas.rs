@@ -45,9 +45,10 @@ impl Replicas {
         self.ending.len()
     }
 
-    /// All that run, to be measured.
-    pub fn pids(&self) -> Vec<u32> {
-        self.running.iter().map(Process::pid).collect()
+    /// All that run, and those that finish their work: to be measured.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        let ending = self.ending.iter().map(|(_, process)| process);
+        self.running.iter().chain(ending).map(Process::pid)
     }
 
     /// Whether all of them say that they can work.

@@ -31,6 +31,10 @@ pub struct Report {
 /// What it ran on.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
+    /// Of the run's end, in UTC.
+    pub date: String,
+    /// What it calls itself.
+    pub processor: String,
     pub cores: usize,
     /// Load over a minute, before and in the end.
     pub load_before: f64,
@@ -72,6 +76,9 @@ pub struct Moves {
     pub changes: Vec<(f64, u32)>,
     /// Changes from more to fewer, or from fewer to more.
     pub turns: usize,
+    /// Shortest time from a replica's end to the next one's start, seconds; none: none came after one
+    /// had gone.
+    pub back: Option<f64>,
 }
 
 /// Seconds from publishing an update to the profile that holds its difference.
@@ -180,6 +187,10 @@ impl Burst {
                 moves.take(sample.s, at.replicas, at.lag);
             }
         }
+        for moves in moves.values_mut() {
+            let after = moves.returns().into_iter().map(|(_, after)| after);
+            moves.back = after.min_by(f64::total_cmp);
+        }
         Self {
             started: started.to_vec(),
             seconds,
@@ -211,19 +222,26 @@ impl Moves {
 }
 
 impl Moves {
-    /// When a replica came within `window` seconds after one had gone: it was let go too early.
-    fn flaps(&self, window: f64) -> Vec<f64> {
+    /// When a replica came after one had gone, and how many seconds after.
+    fn returns(&self) -> Vec<(f64, f64)> {
         let (mut before, mut gone) = (None, None);
         let mut found = Vec::new();
         for &(at, now) in &self.changes {
             let fewer = before.is_some_and(|before| now < before);
-            if !fewer && gone.is_some_and(|gone| at - gone < window) {
-                found.push(at);
+            if let (false, Some(gone)) = (fewer, gone) {
+                found.push((at, at - gone));
             }
             gone = if fewer { Some(at) } else { gone };
             before = Some(now);
         }
         found
+    }
+
+    /// When a replica came within `window` seconds after one had gone: it was let go too early.
+    fn flaps(&self, window: f64) -> Vec<f64> {
+        let all = self.returns().into_iter();
+        let early = all.filter(|(_, after)| *after < window);
+        early.map(|(at, _)| at).collect()
     }
 }
 

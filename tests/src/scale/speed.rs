@@ -66,7 +66,7 @@ pub async fn measure(options: &Options, rules: &Rules, replicas: u32, directory:
         sleep(LOOK_EVERY).await;
     }
     let seconds = start.elapsed().as_secs_f64();
-    let pids = extractors.pids().into_iter().chain(servers);
+    let pids = extractors.pids().chain(servers);
     let used = processor::seconds_of(pids) - used;
     extractors.end(&fleet).await;
     wrong.append(&mut extractors.fell);

@@ -60,9 +60,13 @@ async fn two_replicas_are_nearly_twice_as_fast_as_one() {
 }
 
 async fn run(arguments: &[&str]) -> Value {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("scale.json");
     let output = Command::new(env!("CARGO_BIN_EXE_foil-scale"))
         .args(arguments)
-        .args(["--json", "--limit-s=120"])
+        .arg("--limit-s=120")
+        .arg("--json")
+        .arg(&file)
         .stdin(Stdio::null())
         .output()
         .await
@@ -70,8 +74,10 @@ async fn run(arguments: &[&str]) -> Value {
     let told = String::from_utf8_lossy(&output.stderr);
     print!("{told}");
     assert_eq!(output.status.code(), Some(0), "{told}");
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     assert_eq!(report["wrong"], serde_json::json!([]));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.ends_with("\nAll holds.\n"), "{table}");
     report
 }
 

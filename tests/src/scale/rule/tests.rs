@@ -53,10 +53,17 @@ fn a_long_queue_doubles_the_replicas_each_period_up_to_the_maximum() {
 
 #[test]
 fn as_many_replicas_as_the_lag_needs_and_no_more() {
-    assert_eq!(play(rule(1, 16), 1, 300, |_| 70), [(0, 2), (30, 3)]);
-    // One more than the threshold is within the tolerance.
-    assert_eq!(play(rule(1, 16), 1, 300, |_| 33), []);
+    assert_eq!(play(rule(1, 16), 1, 300, |_| 80), [(0, 2), (30, 3)]);
     assert_eq!(play(rule(1, 16), 1, 300, |_| 36), [(0, 2)]);
+    assert_eq!(play(rule(1, 16), 1, 300, |_| 32), []);
+}
+
+#[test]
+fn a_lag_within_the_tolerance_changes_nothing() {
+    // 1.03 thresholds for one replica; 1.09 for each of two, where three would be the lag divided.
+    assert_eq!(play(rule(1, 16), 1, 300, |_| 33), []);
+    assert_eq!(play(rule(1, 16), 1, 300, |_| 70), [(0, 2)]);
+    assert_eq!(play(rule(1, 16), 2, 900, |_| 58), []);
 }
 
 #[test]
