@@ -39,7 +39,7 @@ def draw(report, path):
 def title(report):
     options, machine = report["options"], report["machine"]
     bursts = "a burst" if options["bursts"] == 1 else f"{options['bursts']} bursts"
-    holds = "; ".join(report["wrong"]) if report["wrong"] else (
+    holds = "NOT all holds: " + "; ".join(report["wrong"]) if report["wrong"] else (
         "nothing lost, nothing done twice, nothing flaps"
     )
     return (
