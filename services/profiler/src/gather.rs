@@ -7,12 +7,17 @@ use sha2::{Digest as _, Sha256};
 /// Bytes of the fingerprint that are kept.
 const FINGERPRINT_BYTES: usize = 16;
 
+const DPL: &str = "dpl";
+const INTSUM: &str = "intsum";
+/// Of profiles.
+pub const STRATEGIES: [&str; 2] = [DPL, INTSUM];
+
 /// Whether the summary rests on differences, or on the history alone.
 pub fn strategy(records: &[Record]) -> &'static str {
     if records.iter().any(|record| record.difference.is_some()) {
-        "dpl"
+        DPL
     } else {
-        "intsum"
+        INTSUM
     }
 }
 

@@ -40,6 +40,7 @@ pub async fn run(
         outage_delay: config.outage_delay,
         stage: stages::PROFILER,
     };
+    metrics::start_at_zero();
     let stage = Profiler::new(config, store.clone(), asker).map_err(RunError::other)?;
     let spec = StageSpec::new(stages::PROFILER, stream::PROFILE).with_dead_event(events::dead);
     tokio::select! {

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use foil_runtime::metrics::{Counter, Histogram, KeyValue, Kind, Metric, counter, histogram};
 
+use crate::gather;
+
 const FRESHNESS: Metric = Metric::new(
     Kind::Histogram,
     "foil_freshness_seconds",
@@ -26,12 +28,23 @@ const SECONDS: [f64; 15] = [
     43_200.0, 86_400.0,
 ];
 
+fn versions() -> &'static Counter<u64> {
+    static VERSIONS_STORED: LazyLock<Counter<u64>> = LazyLock::new(|| counter(&VERSIONS));
+    &VERSIONS_STORED
+}
+
+/// Says that this process stores versions of each kind, none so far.
+pub(crate) fn start_at_zero() {
+    for strategy in gather::STRATEGIES {
+        versions().add(0, &[KeyValue::new("strategy", strategy)]);
+    }
+}
+
 /// Notes a version that was stored now, for an update of that time; milliseconds since 1970.
 pub(crate) fn stored(strategy: &str, updated_at_ms: i64, now_ms: i64) {
-    static VERSIONS_STORED: LazyLock<Counter<u64>> = LazyLock::new(|| counter(&VERSIONS));
     static AGES: LazyLock<Histogram<f64>> = LazyLock::new(|| histogram(&FRESHNESS, &SECONDS));
     let labels = [KeyValue::new("strategy", strategy.to_owned())];
-    VERSIONS_STORED.add(1, &labels);
+    versions().add(1, &labels);
     let age_ms = now_ms.saturating_sub(updated_at_ms).max(0);
     AGES.record(age_ms as f64 / 1_000.0, &labels);
 }
