@@ -44,7 +44,7 @@ pub fn paired(table: &Table) -> Result<String> {
         "high",
         "p",
     ])?;
-    for found in table.best.iter().chain(&table.ablations) {
+    for found in table.best.iter().chain(&table.against) {
         let difference = found.paired.difference;
         let numbers = [
             difference.mean,

@@ -27,9 +27,9 @@ pub fn report(table: &Table, outcome: &Outcome, command: &str, plots: &[Plot]) -
     text += &costs(table);
     text += "\n## The best against the runner-up\n\n";
     text += &tests(&table.best);
-    if !table.ablations.is_empty() {
-        text += "\n## Each change against dpl\n\n";
-        text += &tests(&table.ablations);
+    if !table.against.is_empty() {
+        text += "\n## Each against dpl\n\n";
+        text += &against(&table.against);
     }
     text += &less_than_asked(&outcome.samples);
     if !plots.is_empty() {
@@ -198,6 +198,28 @@ fn tests(comparisons: &[Comparison]) -> String {
     let mut text = lines(&head, comparisons.iter().map(row));
     text += "\nPaired by target; p by a two-sided randomisation test, * below 0.05. No correction is made \
              for the number of tests.\n";
+    text
+}
+
+/// A line for each row of the table, a column for each metric.
+fn against(comparisons: &[Comparison]) -> String {
+    let of_first = |found: &&Comparison| found.first == comparisons[0].first;
+    let metrics: Vec<_> = comparisons.iter().filter(of_first).collect();
+    let mut head = vec!["less dpl"];
+    head.extend(metrics.iter().map(|found| found.metric.label));
+    let rows = comparisons.chunk_by(|a, b| a.first == b.first);
+    let row = |of_one: &[Comparison]| {
+        let cell = |found: &Comparison| {
+            let p = found.paired.p;
+            let mark = if p < SIGNIFICANT { " *" } else { "" };
+            format!("{:+.4} ({p:.3}){mark}", found.paired.difference.mean)
+        };
+        let name = of_one.first().map(|found| found.first.clone());
+        name.into_iter().chain(of_one.iter().map(cell)).collect()
+    };
+    let mut text = lines(&head, rows.map(row));
+    text += "\nMean difference from dpl on the same targets, and p as above; below 0 where dpl is better. \
+             The intervals are in `paired.csv`.\n";
     text
 }
 

@@ -1,7 +1,6 @@
 //! The figures: means with intervals, and paired tests.
 
 use crate::metrics::bleu::Counts;
-use crate::run::variant::Variant;
 use crate::run::{Outcome, Sample};
 use crate::stats::{Interval, Paired, interval, mean, paired};
 
@@ -121,8 +120,8 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// By metric, the best of those that are no ablations against the runner-up.
     pub best: Vec<Comparison>,
-    /// Each ablation against `dpl`, by metric.
-    pub ablations: Vec<Comparison>,
+    /// Every other row against `dpl`, by metric.
+    pub against: Vec<Comparison>,
 }
 
 impl Table {
@@ -147,7 +146,7 @@ impl Table {
                 .map(|(name, own)| row(name, own, seed))
                 .collect(),
             best: best(&groups, seed),
-            ablations: ablations(&groups, seed),
+            against: against(&groups, seed),
         }
     }
 }
@@ -194,12 +193,12 @@ fn best(groups: &[(&str, Vec<&Sample>)], seed: u64) -> Vec<Comparison> {
     compared.collect()
 }
 
-fn ablations(groups: &[(&str, Vec<&Sample>)], seed: u64) -> Vec<Comparison> {
+fn against(groups: &[(&str, Vec<&Sample>)], seed: u64) -> Vec<Comparison> {
     let Some(dpl) = groups.iter().find(|(name, _)| *name == "dpl") else {
         return Vec::new();
     };
-    let changed = groups.iter().filter(|(name, _)| Variant::is_ablation(name));
-    let compared = changed.flat_map(|group| {
+    let others = groups.iter().filter(|(name, _)| *name != "dpl");
+    let compared = others.flat_map(|group| {
         let scores = METRICS.iter().filter(|metric| metric.scores);
         scores.filter_map(move |metric| compare(metric, group, dpl, seed))
     });

@@ -105,11 +105,6 @@ impl Variant {
         Ok(variant)
     }
 
-    /// Whether it is `dpl` with something changed.
-    pub fn is_ablation(name: &str) -> bool {
-        name.starts_with("dpl:")
-    }
-
     /// `base` with the changes.
     ///
     /// # Errors

@@ -202,8 +202,8 @@ async fn the_report_holds_every_figure() {
         "BLEU of the corpus",
         "judge",
         "calls ahead",
-        "Each change against dpl",
-        "dpl:samples=2",
+        "Each against dpl",
+        "| dpl:samples=2 | +0.0000 (1.000)",
         "(strategies.svg)",
         "(cost.svg)",
     ] {
