@@ -8,7 +8,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use crate::stats::Interval;
 
 /// Told apart by the colour-blind too (Okabe and Ito); the first is for what others are compared with.
-const COLOURS: [RGBColor; 8] = [
+const COLOURS: [RGBColor; 9] = [
     RGBColor(0, 0, 0),
     RGBColor(140, 140, 140),
     RGBColor(86, 180, 233),
@@ -17,6 +17,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(230, 159, 0),
     RGBColor(204, 121, 167),
     RGBColor(0, 114, 178),
+    RGBColor(110, 60, 10),
 ];
 const WIDTH: u32 = 1120;
 const HEIGHT: u32 = 520;
@@ -111,7 +112,7 @@ fn draw(area: &Area<'_>, chart: &Chart) -> Result<()> {
         let bars = moved().map(|(x, y)| {
             PathElement::new(
                 vec![(x, y.low), (x, y.high)],
-                colour.mix(0.45).stroke_width(1),
+                colour.mix(0.6).stroke_width(1),
             )
         });
         context.draw_series(bars).map_err(drawing)?;
@@ -133,7 +134,7 @@ fn legend(area: &Area<'_>, charts: &[Chart]) -> Result<()> {
         return Ok(());
     };
     let labels = chart.series.iter().map(|series| series.label.as_str());
-    let chance = chart.chance.map(|_| "chance (dashed)");
+    let chance = chart.chance.map(|_| "chance");
     let style = (FONT, 15)
         .into_font()
         .color(&BLACK)
@@ -146,8 +147,15 @@ fn legend(area: &Area<'_>, charts: &[Chart]) -> Result<()> {
         } else {
             CHANCE
         };
-        let dash = PathElement::new(vec![(x, y), (x + 28, y)], colour.stroke_width(3));
-        area.draw(&dash).map_err(drawing)?;
+        // Of chance, dashed as its line is.
+        let dashes: &[(i32, i32)] = match at < chart.series.len() {
+            true => &[(0, 28)],
+            false => &[(0, 7), (10, 17), (20, 27)],
+        };
+        for &(from, to) in dashes {
+            let dash = PathElement::new(vec![(x + from, y), (x + to, y)], colour.stroke_width(3));
+            area.draw(&dash).map_err(drawing)?;
+        }
         area.draw_text(label, &style, (x + 36, y))
             .map_err(drawing)?;
     }

@@ -46,11 +46,14 @@ pub enum Method {
     KmeansEvidence,
     /// `Mean` and `Evidence` together: what (d) has to beat for the difference to earn its place.
     MeanEvidence,
+    /// The mean embedding of the peers, no word of the user: how far a user is told by what they
+    /// wrote about alone. `Mean` holds this too, differences do not.
+    Items,
 }
 
 impl Method {
     /// In the order of the report. The first is what the others are compared with.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Mean,
         Self::Peers,
         Self::Random,
@@ -59,6 +62,7 @@ impl Method {
         Self::Evidence,
         Self::KmeansEvidence,
         Self::MeanEvidence,
+        Self::Items,
     ];
 
     /// As in JSON and CSV.
@@ -72,6 +76,7 @@ impl Method {
             Self::Evidence => "evidence",
             Self::KmeansEvidence => "kmeans-evidence",
             Self::MeanEvidence => "mean-evidence",
+            Self::Items => "items",
         }
     }
 
@@ -86,6 +91,7 @@ impl Method {
             Self::Evidence => "(c) measured evidence",
             Self::KmeansEvidence => "(d) k-means and evidence",
             Self::MeanEvidence => "(a) and (c)",
+            Self::Items => "the items alone",
         }
     }
 }

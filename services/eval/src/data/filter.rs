@@ -48,6 +48,25 @@ impl Default for Filters {
 }
 
 impl Filters {
+    /// What no data can fulfil, beginning with the field.
+    ///
+    /// # Errors
+    /// When a highest value is below its lowest, or nothing is to be held out.
+    pub fn check(&self) -> Result<(), String> {
+        if self.user_records_max < self.user_records_min {
+            return Err("user_records_max: must not be below user_records_min".to_owned());
+        }
+        if self.description_chars_max < self.description_chars_min {
+            return Err(
+                "description_chars_max: must not be below description_chars_min".to_owned(),
+            );
+        }
+        if self.hold_out == 0 {
+            return Err("hold_out: must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+
     /// For data of a few thousand records, of which the paper's filters leave next to nothing:
     /// shorter texts and histories, and items without a description.
     pub fn small() -> Self {
@@ -116,6 +135,29 @@ pub struct Statistics {
     /// Times of the first and the last record, milliseconds since 1970.
     pub first_ms: i64,
     pub last_ms: i64,
+}
+
+impl Statistics {
+    /// The filter that left no record, beginning with its field; none while there are some.
+    pub fn emptied(&self, filters: &Filters) -> Option<String> {
+        let Filters {
+            text_chars_min: text,
+            description_chars_min: description,
+            item_users_min: users,
+            ..
+        } = filters;
+        if self.long_enough.records == 0 {
+            return Some(format!("text_chars_min: no text has {text} characters"));
+        }
+        if self.described.records == 0 {
+            let cause = format!("no item written about has a description of {description}");
+            let longest = filters.description_chars_max;
+            return Some(format!(
+                "description_chars_min: {cause} to {longest} characters; 0 asks for none"
+            ));
+        }
+        (self.kept.records == 0).then(|| format!("item_users_min: no item has {users} users"))
+    }
 }
 
 /// Keeps what the filters let through and holds out each user's last records.

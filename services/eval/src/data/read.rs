@@ -110,8 +110,8 @@ pub struct Raw {
 pub enum ReadError {
     #[error("{file}: {cause}")]
     Io { file: String, cause: std::io::Error },
-    #[error("{}: the first line is of no known format; name it with --format", .0)]
-    Format(String),
+    #[error("{file} line 1: {cause}")]
+    First { file: String, cause: String },
     #[error("{} line {}: {}; {count} bad lines, at most {max} (--faults-max)", .last.file, .last.line, .last.error)]
     Faults { last: Fault, count: u64, max: u64 },
     #[error("{file}: more than {LINES_MAX} lines in all; prepare a part of it")]
@@ -179,11 +179,19 @@ fn detect(files: &[PathBuf]) -> Result<Format, ReadError> {
         .map_or(Path::new("--reviews"), PathBuf::as_path);
     let mut reader = open(first)?;
     let line = next(&mut reader).map_err(|cause| io(first, cause))?;
-    let object = line
-        .and_then(Result::ok)
-        .and_then(|line| object(&line).ok());
-    let format = object.and_then(|line| Format::of(&line));
-    format.ok_or_else(|| ReadError::Format(first.display().to_string()))
+    let line = line.ok_or_else(|| ReadError::Empty(first.display().to_string()))?;
+    let format = line.and_then(|line| {
+        let format = Format::of(&object(&line)?);
+        format.ok_or_else(|| {
+            "line: has the keys of no known format (reviewerID, user_id, type); \
+             --format names it"
+                .to_owned()
+        })
+    });
+    format.map_err(|cause| ReadError::First {
+        file: first.display().to_string(),
+        cause,
+    })
 }
 
 /// The next line without its end, or why there is none of it; none at the end of the file.

@@ -191,6 +191,33 @@ fn each_filter_takes_its_part() {
 }
 
 #[test]
+fn the_filter_that_leaves_nothing_is_named() {
+    let emptied = |change: fn(&mut Filters)| {
+        let mut filters = filters();
+        change(&mut filters);
+        let statistics = Prepared::new(raw(), filters.clone()).statistics;
+        let named = statistics.emptied(&filters)?;
+        Some(named.split(':').next().unwrap().to_owned())
+    };
+    assert_eq!(emptied(|_| ()), None);
+    let named = |field: &str| Some(field.to_owned());
+    assert_eq!(emptied(|f| f.text_chars_min = 99), named("text_chars_min"));
+    let none = emptied(|f| f.description_chars_min = 4);
+    assert_eq!(none, named("description_chars_min"));
+    assert_eq!(emptied(|f| f.item_users_min = 9), named("item_users_min"));
+
+    let fault = |change: fn(&mut Filters)| {
+        let mut filters = filters();
+        change(&mut filters);
+        filters.check().unwrap_err()
+    };
+    assert!(filters().check().is_ok());
+    assert!(fault(|f| f.user_records_max = 2).starts_with("user_records_max: "));
+    assert!(fault(|f| f.description_chars_max = 2).starts_with("description_chars_max: "));
+    assert!(fault(|f| f.hold_out = 0).starts_with("hold_out: "));
+}
+
+#[test]
 fn the_defaults_are_the_papers() {
     let paper = Filters::default();
     assert_eq!((paper.text_chars_min, paper.item_users_min), (200, 8));
@@ -322,7 +349,19 @@ fn bad_lines_are_named_and_too_many_of_them_end_it() {
 fn an_unknown_format_a_missing_file_and_lines_that_erase_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut found = sources(folder.path(), &[("reviews.jsonl", "{\"a\":1}")], None);
-    assert!(matches!(read(&found, NDJSON), Err(ReadError::Format(_))));
+    let first = |text: &str| {
+        let found = sources(folder.path(), &[("reviews.jsonl", text)], None);
+        read(&found, NDJSON).unwrap_err().to_string()
+    };
+    for (text, cause) in [
+        ("{\"a\":1}", "line 1: line: has the keys of no known format"),
+        ("{\"a\"\n", "line 1: line: not JSON at column 4"),
+        ("[1]\n", "line 1: line: is no object"),
+        ("", "no records in it"),
+    ] {
+        assert!(first(text).contains(cause), "{}", first(text));
+    }
+    std::fs::write(folder.path().join("reviews.jsonl"), "{\"a\":1}").unwrap();
     found.format = Format::named("amazon-2014");
     assert!(matches!(read(&found, NDJSON), Err(ReadError::Empty(_))));
     found.reviews = vec![folder.path().join("nothing")];

@@ -260,7 +260,7 @@ pub fn svg(report: &Report) -> Result<Option<String>> {
         ),
     ];
     plot::lines(
-        "One half of a user's records, found from the other",
+        "One half of a user's records, found from the other (bars: 95 % intervals)",
         &charts,
     )
     .map(Some)

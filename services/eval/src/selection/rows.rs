@@ -53,6 +53,7 @@ pub struct Rows {
     dissimilar: Block,
     kmeans: Block,
     evidence: Block,
+    items: Block,
 }
 
 /// One item's records.
@@ -84,6 +85,7 @@ impl Rows {
             dissimilar: block(),
             kmeans: block(),
             evidence: Block::new(FEATURES.len(), true),
+            items: block(),
         };
         let mut row = 0;
         for (item, members) in &plan.items {
@@ -117,6 +119,7 @@ impl Rows {
             let others = item.points.iter().filter(|other| other.id != point.id);
             let others: Vec<&[f32]> = others.map(|other| other.vector).collect();
             self.peers.push(difference(point.vector, &others));
+            self.items.push(mean(point.vector.len(), &others));
         }
         for (strategy, block) in [
             (Strategy::Random, &mut self.random),
@@ -147,6 +150,7 @@ impl Rows {
             Method::Evidence => vec![&self.evidence],
             Method::KmeansEvidence => vec![&self.kmeans, &self.evidence],
             Method::MeanEvidence => vec![&self.mean, &self.evidence],
+            Method::Items => vec![&self.items],
         }
     }
 }
@@ -195,12 +199,18 @@ fn difference(own: &[f32], others: &[&[f32]]) -> Vec<f32> {
     if others.is_empty() {
         return vec![0.0; own.len()];
     }
-    let mut sums = vec![0.0_f64; own.len()];
-    for other in others {
-        for (sum, x) in sums.iter_mut().zip(*other) {
+    let mean = mean(own.len(), others);
+    own.iter().zip(mean).map(|(x, m)| x - m).collect()
+}
+
+/// Zero of none.
+fn mean(dimension: usize, vectors: &[&[f32]]) -> Vec<f32> {
+    let mut sums = vec![0.0_f64; dimension];
+    for vector in vectors {
+        for (sum, x) in sums.iter_mut().zip(*vector) {
             *sum += f64::from(*x);
         }
     }
-    let minus = |(x, sum): (&f32, f64)| (f64::from(*x) - sum / others.len() as f64) as f32;
-    own.iter().zip(sums).map(minus).collect()
+    let count = vectors.len().max(1) as f64;
+    sums.iter().map(|sum| (sum / count) as f32).collect()
 }

@@ -133,6 +133,32 @@ fn what_is_personal_is_found_and_what_is_not_is_not() {
     }
 }
 
+/// Where texts say nothing but what they are about, that is all that the mean finds; where they are
+/// personal, a difference finds more than that.
+#[test]
+fn the_items_alone_hold_no_word_of_the_user() {
+    let top1 = |report: &Report, method| score(report, method).top1.mean;
+    let impersonal = measured(
+        World {
+            user: 0.0,
+            noise: 0.0,
+            ..PERSONAL
+        },
+        &options(),
+    );
+    let (mean, items) = (
+        top1(&impersonal, Method::Mean),
+        top1(&impersonal, Method::Items),
+    );
+    assert!((mean - items).abs() < 0.02, "{mean} {items}");
+    let personal = measured(PERSONAL, &options());
+    let (peers, items) = (
+        top1(&personal, Method::Peers),
+        top1(&personal, Method::Items),
+    );
+    assert!(peers > items + 0.5, "{peers} {items}");
+}
+
 /// The item's share drowns the user's in the mean; taking representatives away brings it out.
 #[test]
 fn a_difference_takes_the_item_away() {
