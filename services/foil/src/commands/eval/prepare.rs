@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use foil_eval::data::Prepared;
 use foil_eval::data::filter::{Filters, Size, Statistics};
 use foil_eval::data::read::{self, Format, Raw, Sources};
@@ -18,6 +18,10 @@ use crate::out;
 const TARGETS_FEW: usize = 30;
 
 pub fn run(global: &Global, args: &PrepareArgs) -> Result<ExitCode> {
+    let filters = filters(args.preset, &args.filters);
+    if let Err(fault) = filters.check() {
+        bail!("{fault}");
+    }
     let sources = Sources {
         reviews: args.reviews.clone(),
         meta: args.meta.clone(),
@@ -26,7 +30,10 @@ pub fn run(global: &Global, args: &PrepareArgs) -> Result<ExitCode> {
     };
     let mut raw = with_ndjson(global, |ndjson| read::read(&sources, ndjson))?;
     let left_out = LeftOut::of(&mut raw);
-    let prepared = Prepared::new(raw, filters(args.preset, &args.filters));
+    let prepared = Prepared::new(raw, filters);
+    if let Some(filter) = prepared.statistics.emptied(&prepared.filters) {
+        bail!("{filter} (of {} records)", prepared.statistics.read.records);
+    }
     prepared.write(&args.out, &global.tenant)?;
     for fault in &left_out.faults {
         note!("{} line {}: {}", fault.file, fault.line, fault.error);
