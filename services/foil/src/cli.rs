@@ -8,7 +8,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::figures;
+use dead::DeadVerb;
 
+pub mod dead;
 pub mod eval;
 
 const GLOBAL: &str = "Global options";
@@ -33,12 +35,19 @@ pub struct Global {
     /// Sets one configuration key, before everything else; may be repeated
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", help_heading = GLOBAL, value_parser = foil_runtime::key_and_value)]
     pub set: Vec<(String, String)>,
-    /// The tenant that a verb is about
-    #[arg(long, global = true, default_value = TENANT, help_heading = GLOBAL)]
-    pub tenant: String,
+    /// The tenant that a verb is about [default: demo]
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub tenant: Option<String>,
     /// Prints JSON instead of text for people
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
+}
+
+impl Global {
+    /// The tenant named, or the one of whoever tries it out.
+    pub fn tenant(&self) -> &str {
+        self.tenant.as_deref().unwrap_or(TENANT)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -277,76 +286,6 @@ pub struct BenchArgs {
     /// Folder of the JSON lines that `rss_mb` ingests
     #[arg(long, value_name = "DIR", default_value = "tests/corpus")]
     pub corpus: PathBuf,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum DeadVerb {
-    /// One line for each
-    #[command(after_help = "Example:\n  foil dead list --stage embedder --reason invalid")]
-    List(DeadFilter),
-    /// All that is known of one
-    #[command(after_help = "Example:\n  foil dead show 17")]
-    Show {
-        /// As `foil dead list` shows it
-        sequence: u64,
-    },
-    /// Publishes them again to where they came from, and removes the copies
-    #[command(
-        after_help = "Examples:\n  foil dead redrive --stage extractor --dry-run\n  foil dead redrive --reason exhausted --rate 10"
-    )]
-    Redrive(RedriveArgs),
-    /// Removes them for good
-    #[command(after_help = "Example:\n  foil dead purge --older-than 7d --dry-run")]
-    Purge(PurgeArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct DeadFilter {
-    /// Only of this stage
-    #[arg(long)]
-    pub stage: Option<String>,
-    /// Only for this reason
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// Only of the tenant given by --tenant
-    #[arg(long)]
-    pub this_tenant: bool,
-    /// Only this old or older
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub older_than: Option<Duration>,
-    /// Only younger than this
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub newer_than: Option<Duration>,
-    /// At most this many
-    #[arg(long, default_value_t = 1000)]
-    pub limit: usize,
-}
-
-#[derive(Debug, Args)]
-pub struct RedriveArgs {
-    #[command(flatten)]
-    pub filter: DeadFilter,
-    /// Only this one
-    #[arg(long)]
-    pub sequence: Option<u64>,
-    /// Says what would be done
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Messages per second
-    #[arg(long, default_value_t = 100)]
-    pub rate: u32,
-}
-
-#[derive(Debug, Args)]
-pub struct PurgeArgs {
-    #[command(flatten)]
-    pub filter: DeadFilter,
-    /// Only this one
-    #[arg(long)]
-    pub sequence: Option<u64>,
-    /// Says what would be done
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 /// 300ms, 10s, 5m, 2h, 7d.

@@ -42,7 +42,7 @@ impl Session {
             jetstream: jetstream::new(nats.clone()),
             nats,
             store,
-            tenant: global.tenant.clone(),
+            tenant: global.tenant().to_owned(),
             json: global.json,
             config,
         })

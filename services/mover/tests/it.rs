@@ -11,7 +11,7 @@ use async_nats::jetstream::consumer::pull;
 use foil_proto::names::{event, header, stage, stream, subject};
 use foil_runtime::metrics;
 use foil_store::{Limits, ProvisionConfig};
-use support::{DELIVERIES, Rig, TENANT, provision_config, text, until};
+use support::{DELIVERIES, Rig, TENANT, eventually, provision_config, text};
 
 const PAYLOAD: &[u8] = b"\x00 what was sent \xff";
 
@@ -34,7 +34,7 @@ async fn what_nats_gives_up_ends_among_the_dead_letters_once() {
     assert_eq!(rig.count(stream::EXTRACT).await, 1);
 
     let mover = rig.run().await;
-    until("it is gone", async || rig.count(stream::EXTRACT).await == 0).await;
+    eventually("it is gone", async || rig.count(stream::EXTRACT).await == 0).await;
     let letter = rig.only_letter().await;
     assert_eq!(
         letter.subject.as_str(),
@@ -57,7 +57,7 @@ async fn what_nats_gives_up_ends_among_the_dead_letters_once() {
     let told = rig.messages(stream::EVENTS).await;
     let about = subject::event(event::DEAD, TENANT, "mara");
     assert_eq!(told[0].subject.as_str(), about);
-    until("it is counted", async || {
+    eventually("it is counted", async || {
         let line = "foil_dead_letters_total{reason=\"given_up\",stage=\"extractor\"} 1";
         metrics::text().unwrap().contains(line)
     })
@@ -72,7 +72,7 @@ async fn the_log_of_updates_keeps_what_is_copied() {
     rig.give_up(stage::EMBEDDER, stream::UPDATES, &to, PAYLOAD, headers())
         .await;
     let mover = rig.run().await;
-    until("it is copied", async || rig.count(stream::DEAD).await == 1).await;
+    eventually("it is copied", async || rig.count(stream::DEAD).await == 1).await;
     rig.moved().await;
     mover.stop().await;
     assert_eq!(rig.only_letter().await.payload, PAYLOAD);
@@ -144,7 +144,7 @@ async fn a_full_foil_dead_is_waited_for() {
     rig.give_up(stage::SELECTOR, stream::SELECT, &to, PAYLOAD, headers())
         .await;
     let mover = rig.run().await;
-    until("it was tried twice", async || {
+    eventually("it was tried twice", async || {
         let info = rig.consumer_info(stream::ADVISORIES, stage::MOVER).await;
         info.delivered.consumer_sequence >= 2
     })
@@ -152,7 +152,7 @@ async fn a_full_foil_dead_is_waited_for() {
     assert_eq!(rig.count(stream::SELECT).await, 1, "no copy, so no end");
     let dead = rig.jetstream.get_stream(stream::DEAD).await.unwrap();
     dead.purge().await.unwrap();
-    until("it is gone", async || rig.count(stream::SELECT).await == 0).await;
+    eventually("it is gone", async || rig.count(stream::SELECT).await == 0).await;
     assert_eq!(rig.only_letter().await.payload, PAYLOAD);
     mover.stop().await;
 }
@@ -165,13 +165,13 @@ async fn killed_between_the_copy_and_the_end_it_makes_no_second_copy() {
     rig.give_up(stage::SELECTOR, stream::SELECT, &to, PAYLOAD, headers())
         .await;
     let mut first = rig.process("may_not_delete");
-    until("it is copied", async || rig.count(stream::DEAD).await == 1).await;
+    eventually("it is copied", async || rig.count(stream::DEAD).await == 1).await;
     first.start_kill().unwrap();
     first.wait().await.unwrap();
     assert_eq!(rig.count(stream::SELECT).await, 1, "killed too late");
 
     let mut second = rig.process("admin");
-    until("it is gone", async || rig.count(stream::SELECT).await == 0).await;
+    eventually("it is gone", async || rig.count(stream::SELECT).await == 0).await;
     rig.moved().await;
     assert_eq!(rig.only_letter().await.payload, PAYLOAD);
     let pid = second.id().unwrap().to_string();

@@ -14,7 +14,7 @@ use foil_mover::{Lag, lag};
 use foil_proto::names::{stage, stream, subject};
 use foil_runtime::metrics;
 use futures::StreamExt as _;
-use support::{Rig, TENANT, until};
+use support::{Rig, TENANT, eventually};
 
 async fn selectors(rig: &Rig) -> Lag {
     let lag = lag(&rig.jetstream, stage::SELECTOR, stream::SELECT).await;
@@ -80,7 +80,7 @@ async fn every_stages_lag_is_exported_and_a_consumer_that_went_is_told() {
     publish(&rig, "one").await;
     let mover = rig.run().await;
     let exported = |line: &str| metrics::text().unwrap().contains(line);
-    until("the lag is exported", async || {
+    eventually("the lag is exported", async || {
         exported("foil_consumer_lag{stage=\"selector\"} 1\n")
     })
     .await;
@@ -89,7 +89,7 @@ async fn every_stages_lag_is_exported_and_a_consumer_that_went_is_told() {
         assert!(exported(&found), "{found}");
     }
     assert!(exported("foil_dead_letters_stored 0\n"));
-    until("it grows older", async || {
+    eventually("it grows older", async || {
         let text = metrics::text().unwrap();
         let age = "foil_consumer_lag_age_seconds{stage=\"selector\"} ";
         let age = text.lines().find_map(|line| line.strip_prefix(age));
@@ -98,7 +98,7 @@ async fn every_stages_lag_is_exported_and_a_consumer_that_went_is_told() {
     .await;
     let select = rig.jetstream.get_stream(stream::SELECT).await.unwrap();
     select.delete_consumer(stage::SELECTOR).await.unwrap();
-    until("it is missed", async || {
+    eventually("it is missed", async || {
         exported("foil_consumer_found{stage=\"selector\"} 0\n")
     })
     .await;

@@ -3,93 +3,48 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use foil_edge::{Edge, EdgeConfig};
 use foil_proto::names::{stream, subject};
 use foil_proto::v1;
-use foil_runtime::testing::{NatsServer, context};
+use foil_rig::{Servers, TENANT, eventually, record};
+use foil_runtime::testing::context;
 use foil_runtime::{Emit, Outcome, Reason, Stage as _, StageError};
 use foil_selector::{Compare, Selector, SelectorConfig};
-use foil_store::{ProvisionConfig, RecordKey, RecordWrite, Store, StoreConfig, provision};
+use foil_store::{RecordKey, RecordWrite};
 use prost::Message as _;
-use tempfile::TempDir;
 
-const TENANT: &str = "acme";
 const ITEM: &str = "café";
 
-/// Real servers with everything provisioned, and the stage's handler.
-struct Rig {
-    store: Store,
-    nats: NatsServer,
-    _edge: Edge,
-    _directory: TempDir,
+/// A record of each user, in a direction of its own.
+async fn write(rig: &Servers, users: &[&str]) {
+    for (index, user) in users.iter().enumerate() {
+        let angle = index as f32;
+        let write = RecordWrite {
+            vector: vec![angle.cos(), angle.sin(), 0.1 * angle, 0.5],
+            ..record(user, ITEM, &format!("{user} on it"))
+        };
+        rig.store.put_record(&write).await.unwrap();
+    }
 }
 
-impl Rig {
-    async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let edge = foil_edge::start(EdgeConfig {
-            data_dir: directory.path().join("qdrant"),
-            listen: ([127, 0, 0, 1], 0).into(),
-        });
-        let edge = edge.await.unwrap();
-        let nats = NatsServer::start(None);
-        let config = StoreConfig {
-            qdrant_url: format!("http://{}", edge.address()),
-            dimension: 4,
-            ..StoreConfig::default()
-        };
-        let store = Store::connect(&config, nats.client().await).await.unwrap();
-        provision(&store, &ProvisionConfig::default())
-            .await
-            .unwrap();
-        Self {
-            store,
-            nats,
-            _edge: edge,
-            _directory: directory,
-        }
-    }
+async fn select(rig: &Servers, config: &SelectorConfig) -> Result<Outcome, StageError> {
+    let subject = subject::select(TENANT, ITEM);
+    let cx = context(rig.nats.client().await, &subject);
+    let work = v1::SelectWork {
+        tenant: TENANT.to_owned(),
+        item: ITEM.to_owned(),
+    };
+    let selector = Selector::new(config, rig.store.clone());
+    selector.handle(work, &cx).await
+}
 
-    /// A record of each user, in a direction of its own.
-    async fn write(&self, users: &[&str]) {
-        for (index, user) in users.iter().enumerate() {
-            let angle = index as f32;
-            let write = RecordWrite {
-                key: RecordKey::new(TENANT, *user, ITEM),
-                text: format!("{user} on it"),
-                title: String::new(),
-                rating: None,
-                occurred_at_ms: 1_700_000_000_000,
-                revision: 1,
-                updated_at_ms: 1_700_000_000_500,
-                sequence: 7,
-                vector: vec![angle.cos(), angle.sin(), 0.1 * angle, 0.5],
-            };
-            self.store.put_record(&write).await.unwrap();
-        }
-    }
-
-    async fn select(&self, config: &SelectorConfig) -> Result<Outcome, StageError> {
-        let subject = subject::select(TENANT, ITEM);
-        let cx = context(self.nats.client().await, &subject);
-        let work = v1::SelectWork {
-            tenant: TENANT.to_owned(),
-            item: ITEM.to_owned(),
-        };
-        let selector = Selector::new(config, self.store.clone());
-        selector.handle(work, &cx).await
-    }
-
-    /// The extract tokens by user.
-    async fn extracts(&self, config: &SelectorConfig) -> BTreeMap<String, v1::ExtractWork> {
-        let works = match self.select(config).await.unwrap() {
-            Outcome::Emit(emits) => emits,
-            Outcome::Skip(why) => panic!("skipped: {why}"),
-        };
-        works.into_iter().map(|emit| of_user(&emit)).collect()
-    }
+/// The extract tokens by user.
+async fn extracts(rig: &Servers, config: &SelectorConfig) -> BTreeMap<String, v1::ExtractWork> {
+    let works = match select(rig, config).await.unwrap() {
+        Outcome::Emit(emits) => emits,
+        Outcome::Skip(why) => panic!("skipped: {why}"),
+    };
+    works.into_iter().map(|emit| of_user(&emit)).collect()
 }
 
 fn of_user(emit: &Emit) -> (String, v1::ExtractWork) {
@@ -130,10 +85,10 @@ fn difference(work: &v1::ExtractWork) -> v1::Difference {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_record_gets_peers_that_are_not_itself_and_a_mark() {
-    let rig = Rig::start().await;
+    let rig = Servers::start().await;
     let users = ["ana", "ben", "cleo", "dov", "eva", "fred", "gil"];
-    rig.write(&users).await;
-    let works = rig.extracts(&eager()).await;
+    write(&rig, &users).await;
+    let works = extracts(&rig, &eager()).await;
     assert_eq!(works.len(), users.len());
     for (user, work) in &works {
         let key = RecordKey::new(TENANT, user, ITEM);
@@ -148,7 +103,7 @@ async fn every_record_gets_peers_that_are_not_itself_and_a_mark() {
         assert_eq!(record.due.as_ref(), Some(&selection.fingerprint));
     }
     assert_eq!(
-        rig.extracts(&eager()).await,
+        extracts(&rig, &eager()).await,
         works,
         "the same records, the same answer"
     );
@@ -156,41 +111,40 @@ async fn every_record_gets_peers_that_are_not_itself_and_a_mark() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_those_who_are_read_are_compared_by_default() {
-    let rig = Rig::start().await;
-    rig.write(&["ana", "ben", "cleo"]).await;
+    let rig = Servers::start().await;
+    write(&rig, &["ana", "ben", "cleo"]).await;
     let config = SelectorConfig::default();
-    let nobody = rig.select(&config).await.unwrap();
+    let nobody = select(&rig, &config).await.unwrap();
     assert!(matches!(nobody, Outcome::Skip("nothing_due")));
     rig.store.touch_active(TENANT, "ben").await.unwrap();
-    let works = rig.extracts(&config).await;
+    let works = extracts(&rig, &config).await;
     assert_eq!(works.keys().collect::<Vec<_>>(), ["ben"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compared_record_is_compared_again_when_its_item_has_doubled() {
-    let rig = Rig::start().await;
-    rig.write(&["ana", "ben", "cleo"]).await;
-    for (user, work) in rig.extracts(&eager()).await {
+    let rig = Servers::start().await;
+    write(&rig, &["ana", "ben", "cleo"]).await;
+    for (user, work) in extracts(&rig, &eager()).await {
         let key = RecordKey::new(TENANT, user, ITEM);
         let stored = rig.store.put_difference(&key, 1, &difference(&work)).await;
         stored.unwrap();
     }
-    let none = rig.select(&eager()).await.unwrap();
+    let none = select(&rig, &eager()).await.unwrap();
     assert!(matches!(none, Outcome::Skip("nothing_due")));
-    rig.write(&["ana", "ben", "cleo", "dov", "eva"]).await;
-    let new = rig.extracts(&eager()).await;
+    write(&rig, &["ana", "ben", "cleo", "dov", "eva"]).await;
+    let new = extracts(&rig, &eager()).await;
     assert_eq!(new.keys().collect::<Vec<_>>(), ["dov", "eva"]);
-    rig.write(&["ana", "ben", "cleo", "dov", "eva", "fred"])
-        .await;
-    assert_eq!(rig.extracts(&eager()).await.len(), 6);
+    write(&rig, &["ana", "ben", "cleo", "dov", "eva", "fred"]).await;
+    assert_eq!(extracts(&rig, &eager()).await.len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_opted_out_serves_nobody_but_is_served() {
-    let rig = Rig::start().await;
-    rig.write(&["ana", "ben", "cleo"]).await;
+    let rig = Servers::start().await;
+    write(&rig, &["ana", "ben", "cleo"]).await;
     rig.store.put_opt_out(TENANT, "ana", true, 1).await.unwrap();
-    let works = rig.extracts(&eager()).await;
+    let works = extracts(&rig, &eager()).await;
     let ana = RecordKey::new(TENANT, "ana", ITEM).id().to_string();
     assert_eq!(works.len(), 3);
     assert!(
@@ -202,10 +156,10 @@ async fn who_opted_out_serves_nobody_but_is_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lone_record_of_a_read_user_goes_to_the_profiler() {
-    let rig = Rig::start().await;
-    rig.write(&["ana"]).await;
+    let rig = Servers::start().await;
+    write(&rig, &["ana"]).await;
     rig.store.touch_active(TENANT, "ana").await.unwrap();
-    let outcome = rig.select(&SelectorConfig::default()).await.unwrap();
+    let outcome = select(&rig, &SelectorConfig::default()).await.unwrap();
     let Outcome::Emit(emits) = outcome else {
         panic!("skipped");
     };
@@ -217,7 +171,7 @@ async fn a_lone_record_of_a_read_user_goes_to_the_profiler() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn work_of_another_subject_is_refused() {
-    let rig = Rig::start().await;
+    let rig = Servers::start().await;
     let cx = context(rig.nats.client().await, &subject::select("other", ITEM));
     let work = v1::SelectWork {
         tenant: TENANT.to_owned(),
@@ -231,29 +185,19 @@ async fn work_of_another_subject_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_running_stage_turns_a_token_into_work() {
-    let rig = Rig::start().await;
-    rig.write(&["ana", "ben"]).await;
-    let service = rig.nats.service(Duration::from_secs(10)).await;
-    let (store, scope) = (rig.store.clone(), service.clone());
-    let running = tokio::spawn(async move { foil_selector::run(&eager(), store, &scope).await });
-    let jetstream = async_nats::jetstream::new(service.nats.clone());
+    let rig = Servers::start().await;
+    write(&rig, &["ana", "ben"]).await;
+    let (store, service) = (rig.store.clone(), rig.service.clone());
+    let running = tokio::spawn(async move { foil_selector::run(&eager(), store, &service).await });
     let token = v1::SelectWork {
         tenant: TENANT.to_owned(),
         item: ITEM.to_owned(),
     };
-    let payload = token.encode_to_vec().into();
-    let sent = jetstream.publish(subject::select(TENANT, ITEM), payload);
-    sent.await.unwrap().await.unwrap();
-    let mut found = 0;
-    for _ in 0..300 {
-        let extracts = jetstream.get_stream(stream::EXTRACT).await.unwrap();
-        found = extracts.cached_info().state.messages;
-        if found == 2 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(found, 2);
-    service.shutdown.trigger();
-    running.await.unwrap().unwrap();
+    rig.publish_bytes(subject::select(TENANT, ITEM), token.encode_to_vec())
+        .await;
+    eventually("work for two records", async || {
+        rig.count(stream::EXTRACT, ">").await == 2
+    })
+    .await;
+    rig.stop(running).await;
 }

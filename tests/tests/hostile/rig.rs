@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use foil_edge::{Edge, EdgeConfig};
 use foil_embedder::openai::OpenAiEmbedder;
 use foil_embedder::{EmbedConfig, EmbedEngine, EmbedderConfig};
 use foil_extractor::ExtractorConfig;
@@ -14,16 +13,14 @@ use foil_llm::stub::{StubConfig, StubServer};
 use foil_profiler::ProfilerConfig;
 use foil_proto::names::{stage, stream, subject};
 use foil_proto::v1::{self, update::Change};
-use foil_runtime::testing::NatsServer;
+use foil_rig::{DIMENSION, Servers};
 use foil_runtime::{RunError, Service, WorkerConfig};
 use foil_selector::{Compare, SelectorConfig};
-use foil_store::{ProvisionConfig, Store, StoreConfig, provision};
+use foil_store::Store;
 use futures::StreamExt as _;
 use prost::Message as _;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-const DIMENSION: usize = 4;
 const DEBOUNCE: Duration = Duration::from_secs(1);
 const IDLE_LIMIT: Duration = Duration::from_secs(240);
 /// Nothing is left when so many looks in a row find nothing.
@@ -47,9 +44,7 @@ pub struct Rig {
     running: JoinSet<Result<(), RunError>>,
     service: Service,
     _embedder: StubServer,
-    _edge: Edge,
-    _nats: NatsServer,
-    _directory: TempDir,
+    _servers: Servers,
 }
 
 fn worker(permits: usize) -> WorkerConfig {
@@ -66,42 +61,25 @@ fn worker(permits: usize) -> WorkerConfig {
 
 impl Rig {
     pub async fn start(model: Arc<dyn LanguageModel>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let edge = foil_edge::start(EdgeConfig {
-            data_dir: directory.path().join("qdrant"),
-            listen: ([127, 0, 0, 1], 0).into(),
-        });
-        let edge = edge.await.unwrap();
-        let nats = NatsServer::start(None);
-        let service = nats.service(Duration::from_secs(10)).await;
-        let config = StoreConfig {
-            qdrant_url: format!("http://{}", edge.address()),
-            dimension: DIMENSION as u32,
-            ..StoreConfig::default()
-        };
-        let store = Store::connect(&config, service.nats.clone()).await.unwrap();
-        provision(&store, &ProvisionConfig::default())
-            .await
-            .unwrap();
+        let servers = Servers::start().await;
+        let (store, service) = (servers.store.clone(), servers.service.clone());
         let embedder = StubServer::start(StubConfig {
-            dimensions: DIMENSION,
+            dimensions: DIMENSION as usize,
             ..StubConfig::default()
         });
         let embedder = embedder.unwrap();
         let seen = Arc::default();
-        listen(&nats.client().await, &seen).await;
+        listen(&servers.nats.client().await, &seen).await;
         let running = spawn(&store, &service, &embedder, model);
         Self {
-            jetstream: jetstream::new(service.nats.clone()),
-            caller: Caller::new(nats.client().await),
+            jetstream: servers.jetstream.clone(),
+            caller: Caller::new(servers.nats.client().await),
             store,
             seen,
             running,
             service,
             _embedder: embedder,
-            _edge: edge,
-            _nats: nats,
-            _directory: directory,
+            _servers: servers,
         }
     }
 
@@ -196,7 +174,7 @@ fn spawn(
     let vectors = OpenAiEmbedder::new(&EmbedConfig {
         engine: EmbedEngine::Openai,
         model: "stub".to_owned(),
-        dimension: DIMENSION as u32,
+        dimension: DIMENSION,
         base_url: Some(embedder.base_url()),
         ..EmbedConfig::default()
     });

@@ -251,8 +251,10 @@ async fn the_models_in_the_process_are_in_the_traces() {
     let chat = |trace: &Trace, by: &str| {
         let stage = only(&trace.named(by), by).clone();
         let inner = trace.children(&stage).into_iter();
-        let chat = inner.filter(|seen| seen.span.name.starts_with("chat "));
-        let chat = chat.last().unwrap_or_else(|| panic!("{}", trace.tree()));
+        let mut chat = inner.filter(|seen| seen.span.name.starts_with("chat "));
+        let chat = chat
+            .next_back()
+            .unwrap_or_else(|| panic!("{}", trace.tree()));
         expect(
             chat,
             SpanKind::Internal,

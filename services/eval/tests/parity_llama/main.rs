@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use foil_embedder::EmbedConfig;
 use foil_eval::data::read::Ndjson;
-use foil_eval::data::{Corpus, Prepared, Record};
+use foil_eval::data::{Corpus, Prepared};
 use foil_generator::bm25::{self, Words};
 use foil_proto::{check, v1};
 use foil_selector::cluster::{Clustering, Gram, kmeans};

@@ -202,7 +202,7 @@ impl Up {
         Global {
             config: self.config.clone(),
             set: self.set.clone(),
-            tenant: super::texts::TENANT.to_owned(),
+            tenant: Some(super::texts::TENANT.to_owned()),
             json: false,
         }
     }

@@ -92,3 +92,26 @@ fn erasing_names_a_user_or_a_whole_tenant_and_not_both() {
         assert!(Cli::try_parse_from(right).is_ok(), "{right:?}");
     }
 }
+
+#[test]
+fn a_tenant_that_is_named_is_the_only_one_that_dead_verbs_touch() {
+    for (arguments, only) in [
+        (&["foil", "dead", "purge", "--older-than", "0s"][..], false),
+        (&["foil", "dead", "purge", "--tenant", "acme"], true),
+        (&["foil", "--tenant", "acme", "dead", "redrive"], true),
+        (&["foil", "dead", "list", "--this-tenant"], true),
+    ] {
+        let cli = Cli::try_parse_from(arguments).expect("parsed");
+        let Verb::Dead(verb) = cli.verb else {
+            panic!("another verb")
+        };
+        let verb = verb.within(cli.global.tenant.is_some());
+        let (DeadVerb::List(filter)
+        | DeadVerb::Redrive(dead::RedriveArgs { filter, .. })
+        | DeadVerb::Purge(dead::PurgeArgs { filter, .. })) = verb
+        else {
+            panic!("another verb")
+        };
+        assert_eq!(filter.this_tenant, only, "{arguments:?}");
+    }
+}

@@ -15,7 +15,7 @@ use foil_runtime::Reason;
 use serde_json::json;
 
 use super::status::table::{Align, printable, table, terminal_width};
-use crate::cli::{DeadFilter, DeadVerb, PurgeArgs};
+use crate::cli::dead::{DeadFilter, DeadVerb, PurgeArgs};
 use crate::render;
 use crate::session::Session;
 use letter::Letter;

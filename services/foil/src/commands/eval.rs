@@ -31,10 +31,10 @@ pub async fn run(global: &Global, verb: &EvalVerb) -> Result<ExitCode> {
 /// Reads with the reader of `foil ingest`, for the global tenant.
 fn with_ndjson<T>(global: &Global, read: impl FnOnce(Ndjson<'_>) -> T) -> T {
     let now_ms = render::now_ms();
-    let parse = |line: &[u8]| ndjson::parse(line, &global.tenant, now_ms);
+    let parse = |line: &[u8]| ndjson::parse(line, global.tenant(), now_ms);
     read(Ndjson {
         parse: &parse,
-        tenant: &global.tenant,
+        tenant: global.tenant(),
     })
 }
 

@@ -46,7 +46,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Differences(args) => differences::run(&Session::open(&global).await?, &args).await,
         Verb::Context(args) => request::context(&Session::open(&global).await?, &args).await,
         Verb::Generate(args) => request::generate(&Session::open(&global).await?, &args).await,
-        Verb::Dead(verb) => dead::run(&Session::open(&global).await?, &verb).await,
+        Verb::Dead(verb) => {
+            let verb = verb.within(global.tenant.is_some());
+            dead::run(&Session::open(&global).await?, &verb).await
+        }
         Verb::Erase(args) => erase::run(&Session::open(&global).await?, &args).await,
         Verb::Bench(args) => bench::run(&global, &args).await,
         Verb::Eval(verb) => eval::run(&global, &verb).await,

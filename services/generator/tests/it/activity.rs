@@ -1,5 +1,7 @@
 //! The first request for a user starts the comparison of what they wrote.
 
+use foil_rig::eventually;
+
 use crate::support::*;
 
 #[tokio::test]

@@ -10,6 +10,8 @@ use foil_store::{Limits, ProvisionConfig};
 use futures::StreamExt as _;
 use prost::Message as _;
 
+use foil_rig::eventually;
+
 use crate::support::*;
 
 #[tokio::test]

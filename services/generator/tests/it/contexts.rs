@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use foil_proto::v1::GenerateRequest;
 
+use foil_rig::eventually;
+
 use crate::support::*;
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use foil_proto::v1::{GenerateReply, GenerateRequest};
 use futures::StreamExt as _;
 use prost::Message as _;
 
+use foil_rig::eventually;
+
 use crate::support::*;
 
 #[tokio::test]
@@ -157,15 +159,13 @@ async fn without_a_store_nothing_dies_and_it_comes_back() {
     let (mut rig, _stub) = Rig::start().await;
     put_history(&rig.store).await;
     rig.context(context_request()).await;
-    let edge = rig.edge.take().unwrap();
-    let port = edge.address().port();
-    edge.shutdown().await;
+    rig.servers.qdrant.stop().await;
     let short = Duration::from_secs(3);
     let replies = rig.caller.generate(context_request(), short).await.unwrap();
     let replies: Vec<_> = replies.collect().await;
     let context = |r: &Result<Part, _>| matches!(r, Ok(Part::Context(_) | Part::Done(_)));
     assert!(!replies.iter().any(context), "{replies:?}");
-    rig.edge = Some(start_edge(&rig.directory, port).await);
+    rig.servers.qdrant.restart().await;
     assert_eq!(rig.context(context_request()).await.degraded, "no_peers");
     assert_eq!(rig.count("FOIL_DEAD", "foil.v1.dead.>").await, 0);
 }

@@ -1,77 +1,66 @@
 //! A running generator, and what it reads.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foil_edge::{Edge, EdgeConfig};
 use foil_generator::{Caller, GeneratorConfig};
 use foil_llm::stub::{StubConfig, StubServer};
 use foil_llm::{EngineConfig, EngineKind, LanguageModel};
 use foil_proto::v1::generate_reply::Part;
 use foil_proto::v1::{self, GenerateRequest};
-use foil_runtime::testing::NatsServer;
-use foil_runtime::{RunError, Service};
-use foil_store::{
-    Item, ProvisionConfig, RecordKey, RecordWrite, Store, StoreConfig, Written, provision,
-};
+use foil_rig::{Servers, record};
+use foil_runtime::RunError;
+use foil_store::{Item, ProvisionConfig, RecordKey, Store, Written, provision};
 use futures::StreamExt as _;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-pub const TENANT: &str = "acme";
+pub use foil_rig::TENANT;
+
 pub const USER: &str = "mara";
 pub const PEER_TEXT: &str = "Gloriously thunderous kettle whistles wake my sleepy household.";
 /// Longer than a loopback answer takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Real servers with everything provisioned. They end with it.
+/// Servers, somebody who asks, and perhaps a generator.
 pub struct Rig {
-    pub store: Store,
-    pub nats: NatsServer,
-    pub edge: Option<Edge>,
-    pub directory: TempDir,
+    pub servers: Servers,
     pub caller: Caller,
-    worker: Option<(Service, JoinHandle<Result<(), RunError>>)>,
+    running: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Deref for Rig {
+    type Target = Servers;
+
+    fn deref(&self) -> &Servers {
+        &self.servers
+    }
 }
 
 impl Rig {
     /// Servers without a generator.
     pub async fn bare(config: ProvisionConfig) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let edge = start_edge(&directory, 0).await;
-        let nats = NatsServer::start(None);
-        let store = StoreConfig {
-            qdrant_url: format!("http://{}", edge.address()),
-            dimension: 4,
-            timeout: Duration::from_secs(2),
-            ..StoreConfig::default()
-        };
-        let store = Store::connect(&store, nats.client().await).await.unwrap();
-        provision(&store, &config).await.unwrap();
+        let servers = Servers::bare(|store| store.timeout = Duration::from_secs(2)).await;
+        provision(&servers.store, &config).await.unwrap();
         Self {
-            store,
-            caller: Caller::new(nats.client().await),
-            nats,
-            edge: Some(edge),
-            directory,
-            worker: None,
+            caller: Caller::new(servers.nats.client().await),
+            servers,
+            running: None,
         }
     }
 
     /// Servers and a generator over `model`.
     pub async fn over(model: Arc<dyn LanguageModel>) -> Self {
         let mut rig = Self::bare(ProvisionConfig::default()).await;
-        let service = rig.nats.service(Duration::from_secs(10)).await;
-        let (store, running) = (rig.store.clone(), service.clone());
-        let task = tokio::spawn(async move {
+        let (store, service) = (rig.store.clone(), rig.service.clone());
+        rig.running = Some(tokio::spawn(async move {
             let config = GeneratorConfig {
                 poll: Duration::from_millis(20),
                 wait_reserve: Duration::from_secs(1),
                 ..GeneratorConfig::default()
             };
-            foil_generator::run(&config, store, model, &running).await
-        });
-        rig.worker = Some((service, task));
+            foil_generator::run(&config, store, model, &service).await
+        }));
         rig
     }
 
@@ -99,19 +88,10 @@ impl Rig {
         }
     }
 
-    /// Messages of a stream whose subject begins like this.
-    pub async fn count(&self, stream: &str, subject: &str) -> usize {
-        let jetstream = async_nats::jetstream::new(self.nats.client().await);
-        let stream = jetstream.get_stream(stream).await.unwrap();
-        let info = stream.info_with_subjects(subject).await.unwrap();
-        info.count().await
-    }
-
     /// Stops the generator as a signal does, and gives how it ended.
     pub async fn stop(mut self) -> Result<(), RunError> {
-        let (service, task) = self.worker.take().unwrap();
-        service.shutdown.trigger();
-        task.await.unwrap()
+        self.service.shutdown.trigger();
+        self.running.take().unwrap().await.unwrap()
     }
 }
 
@@ -123,14 +103,6 @@ pub async fn model(stub: &StubServer) -> Arc<dyn LanguageModel> {
         ..EngineConfig::default()
     };
     foil_llm::load(&config).await.unwrap()
-}
-
-pub async fn start_edge(directory: &TempDir, port: u16) -> Edge {
-    let edge = foil_edge::start(EdgeConfig {
-        data_dir: directory.path().join("qdrant"),
-        listen: ([127, 0, 0, 1], port).into(),
-    });
-    edge.await.unwrap()
 }
 
 /// Asks for a text about a kettle that is not in the store.
@@ -154,20 +126,9 @@ pub fn context_request() -> GenerateRequest {
 }
 
 pub async fn put_record(store: &Store, user: &str, item: &str, text: &str) -> RecordKey {
-    let key = RecordKey::new(TENANT, user, item);
-    let record = RecordWrite {
-        key: key.clone(),
-        text: text.into(),
-        title: format!("On the {item}"),
-        rating: Some(3.0),
-        occurred_at_ms: 1_700_000_000_000,
-        revision: 1,
-        updated_at_ms: 1_700_000_000_500,
-        sequence: 7,
-        vector: vec![3.0, 0.0, 4.0, 0.0],
-    };
-    assert_eq!(store.put_record(&record).await.unwrap(), Written::Stored);
-    key
+    let write = record(user, item, text);
+    assert_eq!(store.put_record(&write).await.unwrap(), Written::Stored);
+    write.key
 }
 
 /// Two records of the user, on a kettle and a lamp, and a peer's on the kettle.
@@ -244,15 +205,6 @@ pub async fn put_profile(store: &Store, version: u64, strategy: &str) {
     };
     let written = store.put_profile(&profile, slot.kv_revision).await.unwrap();
     assert_eq!(written, Written::Stored);
-}
-
-/// Polls until it holds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let end = std::time::Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(std::time::Instant::now() < end, "{what} never came");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 pub fn done(parts: &[Part]) -> &v1::Done {

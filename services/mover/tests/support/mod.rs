@@ -6,21 +6,21 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{Info, PullConsumer};
 use async_nats::jetstream::message::{AckKind, StreamMessage};
 use async_nats::jetstream::{self, Context as JetStream};
-use foil_edge::{Edge, EdgeConfig};
 use foil_mover::MoverConfig;
 use foil_proto::names::{stage, stream, subject};
+use foil_rig::Qdrant;
 use foil_runtime::testing::NatsServer;
 use foil_runtime::{NatsConfig, RunError, Secret, Service};
-use foil_store::{ProvisionConfig, Store, StoreConfig, provision};
+use foil_store::{ProvisionConfig, Store, provision};
 use futures::StreamExt as _;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-pub const TENANT: &str = "acme";
+pub use foil_rig::{TENANT, eventually};
+
 /// After which NATS gives up.
 pub const DELIVERIES: u32 = 2;
-const LIMIT: Duration = Duration::from_secs(30);
 /// With all rights, and with all but one.
 pub const USERS: &str = r#"
 authorization { users = [
@@ -53,7 +53,7 @@ pub struct Rig {
     pub nats: NatsServer,
     pub jetstream: JetStream,
     config: NatsConfig,
-    _edge: Edge,
+    _qdrant: Qdrant,
     _directory: TempDir,
 }
 
@@ -78,11 +78,7 @@ impl Rig {
     /// `further`: lines of the server's configuration; with users, one of them is `admin`.
     pub async fn with(further: &str, provisioning: &ProvisionConfig) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let edge = foil_edge::start(EdgeConfig {
-            data_dir: directory.path().join("qdrant"),
-            listen: ([127, 0, 0, 1], 0).into(),
-        });
-        let edge = edge.await.unwrap();
+        let qdrant = Qdrant::start(directory.path()).await;
         let nats = NatsServer::start_with(None, further);
         let mut config = nats.config();
         if !further.is_empty() {
@@ -90,18 +86,14 @@ impl Rig {
             config.password = Some(Secret::new("admin"));
         }
         let client = foil_runtime::nats::connect(&config, "test").await.unwrap();
-        let store = StoreConfig {
-            qdrant_url: format!("http://{}", edge.address()),
-            dimension: 4,
-            ..StoreConfig::default()
-        };
-        let store = Store::connect(&store, client.clone()).await.unwrap();
+        let store = Store::connect(&qdrant.config(), client.clone()).await;
+        let store = store.unwrap();
         provision(&store, provisioning).await.unwrap();
         Self {
             nats,
             jetstream: jetstream::new(client),
             config,
-            _edge: edge,
+            _qdrant: qdrant,
             _directory: directory,
         }
     }
@@ -164,7 +156,7 @@ impl Rig {
     ) {
         let found = self.jetstream.get_stream_no_info(stream_).await.unwrap();
         let consumer: PullConsumer = found.get_consumer(consumer).await.unwrap();
-        until("it is given up", async || {
+        eventually("it is given up", async || {
             let pull = consumer.batch().max_messages(1);
             let pull = pull.expires(Duration::from_millis(200));
             let mut messages = pull.messages().await.unwrap();
@@ -178,7 +170,7 @@ impl Rig {
 
     /// Waits until the mover has settled all that NATS said.
     pub async fn moved(&self) {
-        until("every advisory is settled", async || {
+        eventually("every advisory is settled", async || {
             let info = self.consumer_info(stream::ADVISORIES, stage::MOVER).await;
             info.num_pending == 0 && info.num_ack_pending == 0
         })
@@ -216,15 +208,4 @@ impl Rig {
 
 pub fn text<'a>(message: &'a StreamMessage, name: &str) -> &'a str {
     message.headers.get(name).map_or("", |value| value.as_str())
-}
-
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let end = tokio::time::Instant::now() + LIMIT;
-    while !holds().await {
-        assert!(
-            tokio::time::Instant::now() < end,
-            "waited in vain until {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

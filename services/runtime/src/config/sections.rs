@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::{Faults, Secret, Validate};
 use crate::settle::Policy;
@@ -189,8 +190,14 @@ impl Default for TelemetryConfig {
 
 impl Validate for TelemetryConfig {
     fn validate(&self, faults: &mut Faults) {
-        if let Err(error) = self.level.parse::<tracing_subscriber::filter::EnvFilter>() {
+        if let Err(error) = self.level.parse::<EnvFilter>() {
             faults.add("level", error);
+        }
+        // A word that is no level names a target, and then nothing else is logged at all.
+        let bare = |part: &&str| !part.contains('=') && part.parse::<LevelFilter>().is_err();
+        if let Some(part) = self.level.split(',').map(str::trim).find(bare) {
+            let problem = format!("{part} is none of off, error, warn, info, debug and trace");
+            faults.add("level", problem);
         }
         faults.require(
             (0.0..=1.0).contains(&self.sampling),

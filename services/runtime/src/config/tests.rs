@@ -346,3 +346,24 @@ fn a_dump_loads_again() {
     let config = sources(Some(&dumped.expect("it is TOML")), &[], &[]).config();
     assert_eq!(config.stage.share, 0.25);
 }
+
+#[test]
+fn a_level_that_is_none_is_named() {
+    for (level, fault) in [
+        ("info,foil_runtime=debug", None),
+        ("WARN", None),
+        ("loud", Some("loud is none of off")),
+        ("info, loud", Some("loud is none of off")),
+        ("info,foil=loud", Some("invalid filter directive")),
+    ] {
+        let config = TelemetryConfig {
+            level: level.to_owned(),
+            ..TelemetryConfig::default()
+        };
+        let mut faults = Faults::default();
+        faults.section("telemetry", &config);
+        let told = format!("{faults:?}");
+        assert_eq!(fault.is_none(), !told.contains("telemetry.level"), "{told}");
+        assert!(told.contains(fault.unwrap_or_default()), "{told}");
+    }
+}

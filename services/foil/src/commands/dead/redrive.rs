@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use super::letter::Letter;
-use crate::cli::RedriveArgs;
+use crate::cli::dead::RedriveArgs;
 use crate::render;
 use crate::session::Session;
 

@@ -9,7 +9,7 @@ use prost::Message as _;
 mod redrive;
 
 use super::*;
-use crate::cli::RedriveArgs;
+use crate::cli::dead::RedriveArgs;
 use crate::commands::ingest::tests::{Test, provisioned};
 
 const EVERYTHING: DeadFilter = DeadFilter {

@@ -146,6 +146,23 @@ impl Receipt {
     }
 }
 
+impl Receipt {
+    /// Whether no record, profile or message was there.
+    fn found_nothing(&self) -> bool {
+        let messages = &self.messages;
+        let counts = [
+            self.records,
+            self.profiles,
+            self.items.unwrap_or_default(),
+            messages.log,
+            messages.queued,
+            messages.dead_letters,
+            messages.events,
+        ];
+        counts.iter().all(|count| *count == 0)
+    }
+}
+
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tenant = printable(&self.tenant);
@@ -158,6 +175,12 @@ impl fmt::Display for Receipt {
             )?,
             (None, "") => writeln!(f, "erased everything of tenant {tenant}")?,
             (None, _) => writeln!(f, "erased {user} in tenant {tenant}")?,
+        }
+        if self.found_nothing() {
+            writeln!(
+                f,
+                "  nothing was known of it: is the id as it was published?"
+            )?;
         }
         writeln!(f, "  receipt    {}, {}", self.sequence, self.at)?;
         let mut stored = vec![render::count(self.records, "record")];

@@ -76,6 +76,13 @@ fn a_tenants_receipt_names_no_user() {
 }
 
 #[test]
+fn a_misspelt_id_is_told_from_an_erased_one() {
+    let kind = Kind::UserErased(v1::UserErased::default());
+    let nothing = Receipt::of(&event("maraa", kind), Vec::new(), &[]).unwrap();
+    assert!(nothing.to_string().contains("nothing was known"));
+}
+
+#[test]
 fn another_event_is_no_receipt() {
     let kind = Kind::Dead(v1::DeadLettered::default());
     assert!(Receipt::of(&event("mara", kind), Vec::new(), &[]).is_err());

@@ -34,7 +34,7 @@ pub fn run(global: &Global, args: &PrepareArgs) -> Result<ExitCode> {
     if let Some(filter) = prepared.statistics.emptied(&prepared.filters) {
         bail!("{filter} (of {} records)", prepared.statistics.read.records);
     }
-    prepared.write(&args.out, &global.tenant)?;
+    prepared.write(&args.out, global.tenant())?;
     for fault in &left_out.faults {
         note!("{} line {}: {}", fault.file, fault.line, fault.error);
     }

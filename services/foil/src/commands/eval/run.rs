@@ -165,17 +165,9 @@ fn about(
         "calls": outcome.calls,
         "cache_hits": outcome.hits,
         "context_tokens": config.llm.context_tokens,
-        "selector": { "k": config.selector.k, "strategy": config.selector.strategy },
-        "profiler": {
-            "records": config.profiler.records,
-            "differences": config.profiler.differences,
-            "texts": config.profiler.texts,
-        },
-        "generator": {
-            "key_samples": config.generator.key_samples,
-            "sample_chars": config.generator.sample_chars,
-            "max_tokens": config.generator.max_tokens,
-            "temperature": config.generator.temperature,
-        },
+        "selector": config.selector,
+        "extractor": config.extractor,
+        "profiler": config.profiler,
+        "generator": config.generator,
     })
 }

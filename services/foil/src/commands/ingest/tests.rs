@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use foil_edge::{Edge, EdgeConfig};
 use foil_proto::names::{header, subject};
 use foil_proto::{check, v1};
+use foil_rig::Qdrant;
 use foil_runtime::testing::NatsServer;
 use foil_store::{Store, provision};
 use prost::Message as _;
@@ -14,7 +14,7 @@ use crate::config::FoilConfig;
 pub(crate) struct Test {
     pub(crate) session: Session,
     _server: NatsServer,
-    _edge: Option<Edge>,
+    _qdrant: Option<Qdrant>,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -30,13 +30,9 @@ async fn start(edge: bool) -> Test {
     config.store.qdrant_url = "http://127.0.0.1:1".to_owned();
     let mut running = None;
     if edge {
-        let started = foil_edge::start(EdgeConfig {
-            data_dir: directory.path().join("qdrant"),
-            listen: ([127, 0, 0, 1], 0).into(),
-        });
-        let edge = started.await.expect("the embedded Qdrant starts");
-        config.store.qdrant_url = format!("http://{}", edge.address());
-        running = Some(edge);
+        let qdrant = Qdrant::start(directory.path()).await;
+        config.store.qdrant_url = qdrant.url();
+        running = Some(qdrant);
     }
     let nats = server.client().await;
     let store = Store::connect(&config.store, nats.clone())
@@ -52,7 +48,7 @@ async fn start(edge: bool) -> Test {
             config,
         },
         _server: server,
-        _edge: running,
+        _qdrant: running,
         directory,
     }
 }

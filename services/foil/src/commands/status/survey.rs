@@ -120,13 +120,17 @@ pub async fn look(session: &Session) -> Status {
         && consumers.iter().all(|c| c.lag.is_ok())
         && qdrant.is_ok()
         && matches!(stages, Readiness::Ready { .. });
+    let away = match qdrant {
+        Ok(()) => "",
+        Err(_) => "; but Qdrant does not answer",
+    };
     Status {
         admin,
         dead: found(stream::DEAD).map(|state| state.messages),
         words: words(
             &consumers,
             found(stream::PROFILE).map(|state| state.messages),
-        ),
+        ) + away,
         healthy,
         stages,
         qdrant,

@@ -1,0 +1,90 @@
+//! Verbs and flags of `foil dead`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::duration;
+
+#[derive(Debug, Subcommand)]
+pub enum DeadVerb {
+    /// One line for each
+    #[command(after_help = "Example:\n  foil dead list --stage embedder --reason invalid")]
+    List(DeadFilter),
+    /// All that is known of one
+    #[command(after_help = "Example:\n  foil dead show 17")]
+    Show {
+        /// As `foil dead list` shows it
+        sequence: u64,
+    },
+    /// Publishes them again to where they came from, and removes the copies
+    #[command(
+        after_help = "Examples:\n  foil dead redrive --stage extractor --dry-run\n  foil dead redrive --reason exhausted --rate 10"
+    )]
+    Redrive(RedriveArgs),
+    /// Removes them for good
+    #[command(after_help = "Example:\n  foil dead purge --older-than 7d --dry-run")]
+    Purge(PurgeArgs),
+}
+
+impl DeadVerb {
+    /// A tenant that is named is meant: whoever names one purges no other's.
+    pub fn within(mut self, tenant_named: bool) -> Self {
+        if let Self::List(filter)
+        | Self::Redrive(RedriveArgs { filter, .. })
+        | Self::Purge(PurgeArgs { filter, .. }) = &mut self
+        {
+            filter.this_tenant |= tenant_named;
+        }
+        self
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct DeadFilter {
+    /// Only of this stage
+    #[arg(long)]
+    pub stage: Option<String>,
+    /// Only for this reason
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Only of the default tenant; of another one when --tenant names it
+    #[arg(long)]
+    pub this_tenant: bool,
+    /// Only this old or older
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub older_than: Option<Duration>,
+    /// Only younger than this
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub newer_than: Option<Duration>,
+    /// At most this many
+    #[arg(long, default_value_t = 1000)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct RedriveArgs {
+    #[command(flatten)]
+    pub filter: DeadFilter,
+    /// Only this one
+    #[arg(long)]
+    pub sequence: Option<u64>,
+    /// Says what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Messages per second
+    #[arg(long, default_value_t = 100)]
+    pub rate: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct PurgeArgs {
+    #[command(flatten)]
+    pub filter: DeadFilter,
+    /// Only this one
+    #[arg(long)]
+    pub sequence: Option<u64>,
+    /// Says what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
