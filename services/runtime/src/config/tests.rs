@@ -354,7 +354,7 @@ fn a_level_that_is_none_is_named() {
         ("WARN", None),
         ("loud", Some("loud is none of off")),
         ("info, loud", Some("loud is none of off")),
-        ("info,foil=loud", Some("invalid filter directive")),
+        ("info,foil=loud", Some("error parsing level filter")),
     ] {
         let config = TelemetryConfig {
             level: level.to_owned(),

@@ -30,14 +30,15 @@ pub fn run(global: &Global, args: &PrepareArgs) -> Result<ExitCode> {
     };
     let mut raw = with_ndjson(global, |ndjson| read::read(&sources, ndjson))?;
     let left_out = LeftOut::of(&mut raw);
+    // Before anything can fail: bad lines may be why nothing is left.
+    for fault in &left_out.faults {
+        note!("{} line {}: {}", fault.file, fault.line, fault.error);
+    }
     let prepared = Prepared::new(raw, filters);
     if let Some(filter) = prepared.statistics.emptied(&prepared.filters) {
         bail!("{filter} (of {} records)", prepared.statistics.read.records);
     }
     prepared.write(&args.out, global.tenant())?;
-    for fault in &left_out.faults {
-        note!("{} line {}: {}", fault.file, fault.line, fault.error);
-    }
     if global.json {
         let object = json!({
             "filters": prepared.filters,
