@@ -18,7 +18,8 @@ async fn replicas_come_go_to_none_and_come_back_and_nothing_flaps_or_is_lost() {
         "--compression=120",
         "--latency-ms=500",
         "--debounce-s=1",
-        "--max-wait-s=10",
+        // Waves of profiles shorter than the window of the scale-down, which is 2.5 s here.
+        "--max-wait-s=2",
         "--replicas",
     ])
     .await;
