@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream;
-use foil_proto::names::{stage, stream};
+use async_nats::{HeaderMap, jetstream};
+use foil_proto::names::{stage, stream, subject};
+use foil_proto::v1::{self, update::Change};
 use foil_store::{Store, StoreConfig};
+use prost::Message as _;
 
 const POLL_EVERY: Duration = Duration::from_millis(100);
 /// Most records of one user that are counted.
@@ -35,6 +37,29 @@ impl Look {
             store: store.expect("a store"),
             nats,
         }
+    }
+
+    /// Publishes the first revision of a user's record, and waits until NATS stored it.
+    ///
+    /// # Panics
+    /// When it is not stored.
+    pub async fn publish(&self, [tenant, user, item]: [&str; 3], text: &str, headers: HeaderMap) {
+        let record = v1::RecordUpsert {
+            user: user.to_owned(),
+            item: item.to_owned(),
+            text: text.to_owned(),
+            revision: 1,
+            ..v1::RecordUpsert::default()
+        };
+        let update = v1::Update {
+            tenant: tenant.to_owned(),
+            change: Some(Change::RecordUpsert(record)),
+        };
+        let payload = update.encode_to_vec().into();
+        let to = subject::update(tenant, user);
+        let sent = self.jetstream.publish_with_headers(to, headers, payload);
+        let stored = sent.await.expect("sent").await;
+        stored.expect("stored");
     }
 
     /// Messages in a stream.

@@ -150,6 +150,46 @@ async fn work_that_an_erasure_took_from_a_later_text_is_ordered_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_comes_again_after_a_newer_text_is_ended() {
+    let rig = Rig::start(EmbedderConfig::default()).await;
+    rig.send("mara", marked("mara", "i")).await;
+    let key = RecordKey::new(TENANT, "mara", "i");
+    // The attempt before deleted it, and was killed; then the newer text came.
+    rig.store.delete_record(&key, 1, 1_000).await.unwrap();
+    rig.send("mara", Change::RecordUpsert(text("mara", "i", 2)))
+        .await;
+    let queued = subject::extract(TENANT, "mara", "i");
+    let sent = rig.jetstream.publish(queued, "".into()).await.unwrap();
+    sent.await.unwrap();
+    rig.clear(stream::SELECT).await;
+
+    let delete = v1::RecordDelete {
+        user: "mara".to_owned(),
+        item: "i".to_owned(),
+        revision: 1,
+    };
+    let sequence = rig.send("mara", Change::RecordDelete(delete)).await;
+    let Kind::RecordErased(erased) = event(&rig, "record.erased", "mara").await else {
+        panic!("another event");
+    };
+    assert_eq!(
+        (erased.sequence, erased.removed.unwrap().log),
+        (sequence, 1)
+    );
+    assert_eq!(with_marker(&rig).await, Vec::<String>::new());
+    assert_eq!(rig.store.record(&key).await.unwrap().unwrap().revision, 2);
+    assert_eq!(rig.count(stream::EXTRACT).await, 0);
+    let ordered = messages(&rig, stream::SELECT).await;
+    assert_eq!(
+        ordered.len(),
+        1,
+        "what went with the queue is ordered again"
+    );
+    assert_eq!(ordered[0].0, subject::select(TENANT, "i"));
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restore_after_a_delete_brings_the_record_not_back() {
     let rig = Rig::start(EmbedderConfig::default()).await;
     rig.put("mara", marked("mara", "i")).await;

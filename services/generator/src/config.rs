@@ -71,6 +71,9 @@ pub struct GeneratorConfig {
     pub key_samples: usize,
     /// Characters of a key sample's text in the context block; longer ones are shortened.
     pub sample_chars: usize,
+    /// Words that a key sample keeps at least where a text is written; rather than cut it further,
+    /// comparisons are left out of the prompt, and then key samples, the least first.
+    pub sample_words_min: usize,
     /// Characters of the item's description in the prompt; longer ones are shortened.
     pub description_chars: usize,
     /// Most measured facts in a context: those that stand out most.
@@ -137,6 +140,7 @@ impl Default for GeneratorConfig {
             history_max: 512,
             key_samples: 8,
             sample_chars: 600,
+            sample_words_min: 40,
             description_chars: 1_200,
             facts: 6,
             summary_tokens: 150,
@@ -178,6 +182,7 @@ impl Validate for GeneratorConfig {
             faults.require((1..=most).contains(&value), key, &problem);
         }
         for (key, value, most) in [
+            ("sample_words_min", self.sample_words_min, 400),
             ("facts", self.facts, 16),
             ("similar_users", self.similar_users, 8),
             ("tenants", self.tenants.len(), TENANTS_MAX),

@@ -176,8 +176,29 @@ impl Material {
             .collect()
     }
 
-    /// Leaves the least of the key samples out; false when there is none.
-    pub(crate) fn drop_last(&mut self) -> bool {
+    /// Whether there is more than one key sample alone.
+    pub(crate) fn has_more(&self) -> bool {
+        self.samples.len() > 1 || !self.differences.is_empty()
+    }
+
+    /// Words of the shortest key sample that is not as long as it is in `whole`; `None` where none
+    /// was cut.
+    pub(crate) fn shortest_cut(&self, whole: &Self) -> Option<usize> {
+        let both = self.samples.iter().zip(&whole.samples);
+        let cut = both.filter(|(here, there)| here.text != there.text);
+        cut.map(|(here, _)| here.text.split_whitespace().count())
+            .min()
+    }
+
+    /// Leaves out what can best be done without: what comparing the least of the key samples found,
+    /// and once there is no such thing the least of them. False when nothing is left.
+    ///
+    /// What comparisons found is in the summary too, in short, and a model that sees how somebody
+    /// writes needs to be told less.
+    pub(crate) fn leave_out(&mut self) -> bool {
+        if self.differences.pop().is_some() {
+            return true;
+        }
         let Some(last) = self.samples.pop() else {
             return false;
         };

@@ -68,22 +68,9 @@ mod tests {
     use super::*;
 
     fn record(user: &str, item: &str, text: &str, vector: [f32; 2]) -> Record {
-        let key = RecordKey::new("acme", user, item);
         Record {
-            id: key.id(),
-            key,
-            text: text.to_owned(),
-            title: String::new(),
-            rating: None,
-            occurred_at_ms: 1,
-            revision: 1,
-            updated_at_ms: 1,
-            sequence: 1,
             vector: Some(vector.into()),
-            difference: None,
-            due: None,
-            due_at_ms: 0,
-            opted_out: false,
+            ..Record::new(RecordKey::new("acme", user, item), text)
         }
     }
 

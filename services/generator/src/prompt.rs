@@ -43,7 +43,8 @@ pub fn file() -> Result<PromptFile, PromptError> {
 }
 
 /// The request for `task` over `material`: instructions and task stay whole, texts are shortened
-/// evenly, and where that is not enough the least key samples are left out.
+/// evenly, and where that would leave fragments of the key samples, comparisons and the least of
+/// the key samples are left out.
 ///
 /// Past texts stand as the model's own earlier answers: even a small model goes on in their voice,
 /// and they are never mistaken for facts about the item.
@@ -73,8 +74,12 @@ pub fn compose(
     let messages = loop {
         let room = context.saturating_sub(max_tokens);
         match draft.fitted(material.clone(), config, room, model) {
-            Err(ComposeError::Engine(EngineError::Invalid(_))) if material.drop_last() => {}
-            other => break other?,
+            Err(ComposeError::Engine(EngineError::Invalid(_))) if material.leave_out() => {}
+            Ok((_, Some(words)))
+                if words < config.sample_words_min
+                    && material.has_more()
+                    && material.leave_out() => {}
+            other => break other?.0,
         }
     };
     let temperature = task
@@ -98,14 +103,16 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// The conversation within `room` tokens.
+    /// The conversation within `room` tokens, and the words of the shortest key sample that was
+    /// cut for it.
     fn fitted(
         &self,
         mut material: Material,
         config: &GeneratorConfig,
         room: u32,
         model: &dyn LanguageModel,
-    ) -> Result<Vec<Message>, ComposeError> {
+    ) -> Result<(Vec<Message>, Option<usize>), ComposeError> {
+        let whole = material.clone();
         let mut description = clean(&self.task.topic.item_description, config.description_chars);
         // The frame is measured with its texts taken out, so that no cut ever takes a closing tag.
         let mut frame = material.clone();
@@ -123,7 +130,8 @@ impl Draft<'_> {
         for (text, fitted) in texts.into_iter().zip(fitted.texts.into_iter().skip(1)) {
             *text = fitted;
         }
-        Ok(self.messages(&material, &description)?)
+        let messages = self.messages(&material, &description)?;
+        Ok((messages, material.shortest_cut(&whole)))
     }
 
     fn messages(
@@ -154,3 +162,6 @@ impl Draft<'_> {
         Ok(messages)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use foil_store::Record;
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
@@ -41,6 +42,17 @@ pub struct Point<'a> {
     pub vector: &'a [f32],
     /// Whether it may serve to compare others with. An opted-out record may still be a target.
     pub serves: bool,
+}
+
+/// A record that was read with its vector.
+impl<'a> From<&'a Record> for Point<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self {
+            id: record.id,
+            vector: record.vector.as_deref().unwrap_or_default(),
+            serves: !record.opted_out,
+        }
+    }
 }
 
 /// Representatives of every point, in the points' order; ids ascending. `of[i]` never holds

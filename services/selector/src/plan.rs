@@ -37,14 +37,7 @@ pub(crate) fn plan(
     growth: f64,
     key: &[u8],
 ) -> Vec<Step> {
-    let points: Vec<Point<'_>> = records
-        .iter()
-        .map(|record| Point {
-            id: record.id,
-            vector: record.vector.as_deref().unwrap_or_default(),
-            serves: !record.opted_out,
-        })
-        .collect();
+    let points: Vec<Point<'_>> = records.iter().map(Point::from).collect();
     let serving: HashSet<Uuid> = points.iter().filter(|p| p.serves).map(|p| p.id).collect();
     let chosen = representatives(&points, strategy, k, key);
     let steps = records.iter().zip(chosen).enumerate();

@@ -65,7 +65,8 @@ impl Store {
 
     /// Removes a record of this revision or an older one: its text from the store, the log and the
     /// dead letters, every profile version that rests on it, its queued comparison, and what
-    /// [`Store::delete_record`] removes. None when nothing follows, as there.
+    /// [`Store::delete_record`] removes. None when nothing follows, as there; a record of a higher
+    /// revision stays, and is named as a survivor.
     ///
     /// `sequence`: of the deleting message in FOIL_UPDATES.
     ///

@@ -65,6 +65,28 @@ pub struct Record {
     pub opted_out: bool,
 }
 
+impl Record {
+    /// The first revision of a text, of which nothing else is known.
+    pub fn new(key: RecordKey, text: impl Into<String>) -> Self {
+        Self {
+            id: key.id(),
+            key,
+            text: text.into(),
+            title: String::new(),
+            rating: None,
+            occurred_at_ms: 1,
+            revision: 1,
+            updated_at_ms: 1,
+            sequence: 1,
+            vector: None,
+            difference: None,
+            due: None,
+            due_at_ms: 0,
+            opted_out: false,
+        }
+    }
+}
+
 /// What became of a fenced write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
@@ -80,7 +102,7 @@ pub enum Written {
 /// What follows from deleting a record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deleted {
-    /// [`Written::Stored`] or [`Written::Same`].
+    /// [`Written::Stale`]: a record of a higher revision is there.
     pub written: Written,
     /// Other users' records whose difference had used the deleted one and was dropped for it: to be
     /// compared anew. A repeated call names them again until they are.

@@ -1,6 +1,7 @@
 //! Interleavings that chance seldom gives, step by step: what one call does between two steps of
 //! another.
 
+use qdrant_client::qdrant::Filter;
 use uuid::Uuid;
 
 use crate::check_input::check_difference;
@@ -113,6 +114,50 @@ async fn a_newer_revision_that_comes_during_a_delete_is_named() {
     // Its comparison may have been queued before the queue was emptied.
     assert_eq!(erase_with(Some(2)).await, std::slice::from_ref(&key));
     assert_eq!(erase_with(None).await, []);
+}
+
+/// The first step of `delete_record`, by somebody who was killed after it.
+async fn bury(store: &Store, key: &RecordKey, revision: u64) {
+    let fields = Fields::default()
+        .with(field::USER, key.user.as_str())
+        .with(field::ITEM, key.item.as_str())
+        .with(field::DELETED, true);
+    let anything = Filter::default().into();
+    let point = store.replace_record(
+        key,
+        (revision, 8),
+        (vec![0.0; store.config().dimension as usize], fields),
+        ("killed", anything),
+    );
+    point.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_delete_that_died_half_way_is_ended_beside_a_newer_revision() {
+    let rig = Rig::start().await;
+    let store = &rig.store;
+    let kettle = item_of(store, "kettle", &["mara", "ben"]).await;
+    let (on_ben, ben) = (difference(&kettle[0], &[&kettle[1]]), &kettle[1].key);
+    store
+        .put_difference(&kettle[0].key, 1, &on_ben)
+        .await
+        .unwrap();
+    bury(store, ben, 1).await;
+    assert!(store.record(ben).await.unwrap().is_none());
+    let newer = record("ben", "kettle", 2);
+    assert_eq!(
+        store.put_record(&newer).await.unwrap(),
+        crate::Written::Stored
+    );
+
+    let erased = store.erase_record(ben, 1, 8).await.unwrap().unwrap();
+    assert_eq!(erased.records, 0);
+    assert_eq!(users_of(&erased.recompare), ["mara"].into());
+    assert_eq!(erased.survivors, std::slice::from_ref(ben));
+    let mara = store.record(&kettle[0].key).await.unwrap().unwrap();
+    assert!(mara.difference.is_none(), "it rested on what is deleted");
+    let stands = store.record(ben).await.unwrap().unwrap();
+    assert_eq!((stands.revision, &stands.text), (2, &newer.text));
 }
 
 /// Announces a difference of the first record that rests on the second one, lets `between` happen,

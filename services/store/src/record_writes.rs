@@ -70,7 +70,10 @@ impl Store {
 
     /// Deletes a record of this revision or an older one, and drops the differences that used it.
     /// What stays is a tombstone without text, so that an older upsert does not bring it back.
-    /// None when nothing follows: a record of a higher revision survives, or the user was erased.
+    /// None when nothing follows, because the user was erased.
+    ///
+    /// A record of a higher revision survives, and all the rest is done still: an attempt that died
+    /// half-way may have deleted an older one before the newer came.
     ///
     /// `sequence`: of the deleting message in FOIL_UPDATES.
     ///
@@ -110,19 +113,16 @@ impl Store {
             )
             .await?;
         let Some(point) = point else { return Ok(None) };
-        if !point.bool(field::DELETED)? {
-            return match REVISION.read(&point)? {
-                stored if stored > revision => Ok(None),
-                _ => Err(read_behind()),
-            };
-        }
-        if self.settle_user(key, (sequence, None), &point).await? {
+        let written = match (point.bool(field::DELETED)?, point.opt_str(field::WRITE)?) {
+            (false, _) if REVISION.read(&point)? <= revision => return Err(read_behind()),
+            (false, _) => Written::Stale,
+            (true, Some(stored)) if stored == write => Written::Stored,
+            (true, _) => Written::Same,
+        };
+        // Whoever wrote the newer record settled it.
+        if written != Written::Stale && self.settle_user(key, (sequence, None), &point).await? {
             return Ok(None);
         }
-        let written = match point.opt_str(field::WRITE)? {
-            Some(stored) if stored == write => Written::Stored,
-            _ => Written::Same,
-        };
         let cause = format!("delete:{}", key.id());
         let recompare = self
             .clear_differences_using(&key.tenant, &[key.id()], &cause)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use foil_proto::names::{event, header, stream, subject};
-use foil_proto::v1::{self, event::Kind, update::Change};
+use foil_proto::v1::{self, event::Kind};
 use foil_tests::{Look, Place};
 use futures::StreamExt as _;
 use prost::Message as _;
@@ -33,21 +33,7 @@ const PEERS: [(&str, &str); 3] = [
 ];
 
 async fn publish(look: &Look, user: &str, text: &str, headers: HeaderMap) {
-    let record = v1::RecordUpsert {
-        user: user.to_owned(),
-        item: ITEM.to_owned(),
-        text: text.to_owned(),
-        revision: 1,
-        ..v1::RecordUpsert::default()
-    };
-    let update = v1::Update {
-        tenant: TENANT.to_owned(),
-        change: Some(Change::RecordUpsert(record)),
-    };
-    let to = subject::update(TENANT, user);
-    let bytes = update.encode_to_vec().into();
-    let sent = look.jetstream.publish_with_headers(to, headers, bytes);
-    sent.await.unwrap().await.unwrap();
+    look.publish([TENANT, user, ITEM], text, headers).await;
 }
 
 /// The trace and the span of a message.

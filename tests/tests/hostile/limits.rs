@@ -172,6 +172,7 @@ fn every_number_of_the_configuration_has_its_ends() {
             number("history_max", 1, 8_192),
             number("key_samples", 1, 32),
             number("sample_chars", 1, 8_000),
+            number("sample_words_min", 0, 400),
             number("description_chars", 1, 16_384),
             number("activation_items", 1, 4_096),
             number("max_tokens", 1, 2_048),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use foil_llm::stub::{StubConfig, StubServer};
 use foil_proto::names::{event, header, stream, subject};
-use foil_proto::v1::{self, event::Kind, generate_reply::Part, update::Change};
+use foil_proto::v1::{self, event::Kind, generate_reply::Part};
 use foil_tests::{Look, Place, Up};
 use futures::StreamExt as _;
 use prost::Message as _;
@@ -104,24 +104,8 @@ impl Rig {
     }
 
     pub async fn publish(&self, user: &str, item: &str, text: &str, trace: Option<&str>) {
-        let record = v1::RecordUpsert {
-            user: user.to_owned(),
-            item: item.to_owned(),
-            text: text.to_owned(),
-            revision: 1,
-            ..v1::RecordUpsert::default()
-        };
-        let update = v1::Update {
-            tenant: TENANT.to_owned(),
-            change: Some(Change::RecordUpsert(record)),
-        };
-        let to = subject::update(TENANT, user);
-        let sent = self.look.jetstream.publish_with_headers(
-            to,
-            headers(trace),
-            update.encode_to_vec().into(),
-        );
-        sent.await.unwrap().await.unwrap();
+        let key = [TENANT, user, item];
+        self.look.publish(key, text, headers(trace)).await;
     }
 
     /// The message that tells of the user's profile with so many differences; what `act` does comes

@@ -49,6 +49,16 @@ pub fn review(line: &Map<String, Value>, year: Year) -> Result<v1::Update, Strin
 /// # Errors
 /// What is missing or of another type, beginning with the field.
 pub fn item(line: &Map<String, Value>, year: Year) -> Result<v1::Update, String> {
+    // A review names its item too, and would be taken for one without a title.
+    let user = match year {
+        Year::Y2014 => "reviewerID",
+        Year::Y2023 => "user_id",
+    };
+    if line.contains_key(user) {
+        return Err(format!(
+            "{user}: is a review's, and items are expected here"
+        ));
+    }
     let id = match year {
         Year::Y2014 => text(line, "asin")?,
         Year::Y2023 => text(line, "parent_asin")?,

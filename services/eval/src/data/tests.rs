@@ -289,6 +289,18 @@ fn both_amazon_sets_and_plain_lines_give_the_same_record() {
 }
 
 #[test]
+fn reviews_are_not_taken_for_items() {
+    for (review, user) in [(REVIEW_2014, "reviewerID"), (REVIEW_2023, "user_id")] {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [("reviews.jsonl", review), ("meta.jsonl", review)];
+        let raw = read(&sources(folder.path(), &files, None), NDJSON).unwrap();
+        let fault = format!("{user}: is a review's, and items are expected here");
+        assert_eq!((raw.items.len(), raw.faults.len()), (0, 1));
+        assert_eq!((raw.faults[0].line, &raw.faults[0].error), (1, &fault));
+    }
+}
+
+#[test]
 fn gzip_is_known_by_its_first_bytes() {
     use std::io::Write as _;
     let folder = tempfile::tempdir().unwrap();

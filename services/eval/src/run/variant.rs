@@ -83,7 +83,10 @@ impl Variant {
     fn parse(name: &str) -> Result<Self> {
         let mut parts = name.split(':');
         let strategy = parts.next().and_then(Strategy::parse);
-        let strategy = strategy.ok_or_else(|| anyhow!("strategies: {name} is unknown"))?;
+        let strategy = strategy.ok_or_else(|| {
+            let known = Strategy::ALL.map(Strategy::as_str).join(", ");
+            anyhow!("strategies: {name} is unknown; known are table, ablations, {known}")
+        })?;
         let mut variant = Self {
             name: name.to_owned(),
             strategy,
@@ -206,7 +209,7 @@ mod tests {
     #[test]
     fn what_is_unknown_is_named() {
         for (text, words) in [
-            ("best", "best is unknown"),
+            ("best", "best is unknown; known are table, ablations, dpl, "),
             ("dpl:k", "k is no KEY=VALUE"),
             ("dpl:k=many", "k=many is unknown"),
             ("dpl:k=99", "selector.k"),

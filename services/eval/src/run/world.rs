@@ -210,14 +210,7 @@ fn chosen(record: &Record, peers: &[Record], selector: &SelectorConfig) -> Vec<R
     let others = peers.iter().take(selector.max_candidates.saturating_sub(1));
     let mut all: Vec<&Record> = others.chain([record]).collect();
     all.sort_by_key(|r| r.id);
-    let points: Vec<Point<'_>> = all
-        .iter()
-        .map(|r| Point {
-            id: r.id,
-            vector: r.vector.as_deref().unwrap_or_default(),
-            serves: !r.opted_out,
-        })
-        .collect();
+    let points: Vec<Point<'_>> = all.iter().map(|&r| r.into()).collect();
     let key = subject::select(&record.key.tenant, &record.key.item);
     let chosen = representatives(&points, selector.strategy, selector.k, key.as_bytes());
     let own = all.iter().position(|r| r.id == record.id);
@@ -229,19 +222,10 @@ fn chosen(record: &Record, peers: &[Record], selector: &SelectorConfig) -> Vec<R
 fn record(record: &data::Record) -> Record {
     let key = RecordKey::new(TENANT, &record.user, &record.item);
     Record {
-        id: key.id(),
-        key,
-        text: record.text.clone(),
         title: record.title.clone(),
         rating: record.rating,
         occurred_at_ms: record.occurred_at_ms,
-        revision: 1,
         updated_at_ms: record.occurred_at_ms,
-        sequence: 1,
-        vector: None,
-        difference: None,
-        due: None,
-        due_at_ms: 0,
-        opted_out: false,
+        ..Record::new(key, record.text.as_str())
     }
 }

@@ -8,22 +8,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn record(user: &str, title: &str, text: &str) -> Record {
-    let key = RecordKey::new("acme", user, "kettle");
     Record {
-        id: key.id(),
-        key,
-        text: text.to_owned(),
         title: title.to_owned(),
         rating: Some(3.5),
-        occurred_at_ms: 1,
-        revision: 1,
-        updated_at_ms: 1,
-        sequence: 1,
-        vector: None,
-        difference: None,
-        due: None,
-        due_at_ms: 0,
-        opted_out: false,
+        ..Record::new(RecordKey::new("acme", user, "kettle"), text)
     }
 }
 

@@ -43,22 +43,8 @@ fn a_title_is_short_plain_and_one_line() {
 
 #[test]
 fn without_facts_nothing_is_said_of_what_was_measured() {
-    let record = foil_store::Record {
-        id: uuid::Uuid::nil(),
-        key: foil_store::RecordKey::new("acme", "mara", "kettle"),
-        text: "It boils.".to_owned(),
-        title: String::new(),
-        rating: None,
-        occurred_at_ms: 1,
-        revision: 1,
-        updated_at_ms: 1,
-        sequence: 1,
-        vector: None,
-        difference: None,
-        due: None,
-        due_at_ms: 0,
-        opted_out: false,
-    };
+    let key = foil_store::RecordKey::new("acme", "mara", "kettle");
+    let record = foil_store::Record::new(key, "It boils.");
     let comparison = Comparison {
         item: None,
         representatives: &[],

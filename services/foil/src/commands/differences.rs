@@ -133,26 +133,7 @@ mod tests {
             model: "m".to_owned(),
             ..v1::DifferenceProvenance::default()
         };
-        let mut record = Record {
-            key: RecordKey {
-                tenant: "demo".to_owned(),
-                user: "mara".to_owned(),
-                item: "kettle".to_owned(),
-            },
-            id: uuid::Uuid::nil(),
-            text: "Good.".to_owned(),
-            title: String::new(),
-            rating: None,
-            occurred_at_ms: 1,
-            revision: 1,
-            updated_at_ms: 1,
-            sequence: 1,
-            vector: None,
-            difference: None,
-            due: None,
-            due_at_ms: 0,
-            opted_out: false,
-        };
+        let mut record = Record::new(RecordKey::new("demo", "mara", "kettle"), "Good.");
         assert_eq!(as_json(&record)["difference"], serde_json::Value::Null);
         record.difference = Some(v1::Difference {
             provenance: Some(provenance),

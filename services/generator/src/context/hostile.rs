@@ -39,20 +39,10 @@ fn known(text: &str) -> Known {
             format!("{number}{}", &short[..short.floor_char_boundary(200)]),
         );
         let record = Record {
-            id: key.id(),
-            key,
-            text: text.to_owned(),
             title: short.to_owned(),
             rating: Some(3.5),
-            occurred_at_ms: 1,
-            revision: 1,
-            updated_at_ms: 1,
-            sequence: 1,
-            vector: None,
             difference: Some(difference.clone()),
-            due: None,
-            due_at_ms: 0,
-            opted_out: false,
+            ..Record::new(key, text)
         };
         // One of an item that is not known: its id stands for its title.
         let item_title = if number == 0 {

@@ -3,22 +3,10 @@ use foil_store::RecordKey;
 use super::*;
 
 fn record(item: &str, text: &str) -> foil_store::Record {
-    let key = RecordKey::new("acme", "mara", item);
     foil_store::Record {
-        id: key.id(),
-        key,
-        text: text.to_owned(),
         title: "Quiet".to_owned(),
         rating: Some(4.0),
-        occurred_at_ms: 1,
-        revision: 1,
-        updated_at_ms: 1,
-        sequence: 1,
-        vector: None,
-        difference: None,
-        due: None,
-        due_at_ms: 0,
-        opted_out: false,
+        ..foil_store::Record::new(RecordKey::new("acme", "mara", item), text)
     }
 }
 

@@ -11,16 +11,6 @@ const PEER: &str = "Gloriously thunderous kettle whistles wake my sleepy househo
 fn sample(number: usize) -> Sample {
     let key = RecordKey::new("acme", "mara", format!("item {number}"));
     let record = Record {
-        id: key.id(),
-        key,
-        text: format!("Text {number} of the author."),
-        title: String::new(),
-        rating: None,
-        occurred_at_ms: 1,
-        revision: 1,
-        updated_at_ms: 1,
-        sequence: 1,
-        vector: None,
         difference: Some(foil_proto::v1::Difference {
             findings: vec![foil_proto::v1::Finding {
                 criterion: "tone".to_owned(),
@@ -29,9 +19,7 @@ fn sample(number: usize) -> Sample {
             }],
             ..foil_proto::v1::Difference::default()
         }),
-        due: None,
-        due_at_ms: 0,
-        opted_out: false,
+        ..Record::new(key, format!("Text {number} of the author."))
     };
     Sample {
         record,

@@ -3,22 +3,10 @@ use foil_store::RecordKey;
 use super::*;
 
 fn record(item: &str) -> Record {
-    let key = RecordKey::new("acme", "mara", item);
     Record {
-        id: key.id(),
-        key,
-        text: "a text".to_owned(),
-        title: String::new(),
-        rating: None,
-        occurred_at_ms: 1,
-        revision: 1,
         updated_at_ms: 2,
         sequence: 3,
-        vector: None,
-        difference: None,
-        due: None,
-        due_at_ms: 0,
-        opted_out: false,
+        ..Record::new(RecordKey::new("acme", "mara", item), "a text")
     }
 }
 

@@ -23,24 +23,14 @@ fn record(item: &str, text: &str, statement: &str) -> Record {
         confidence: 0.5,
     };
     Record {
-        id: key.id(),
-        key,
-        text: text.to_owned(),
         title: text.chars().take(64).collect(),
         rating: Some(3.5),
-        occurred_at_ms: 1,
-        revision: 1,
-        updated_at_ms: 1,
-        sequence: 1,
-        vector: None,
         difference: Some(v1::Difference {
             findings: vec![finding("writing"), finding("emotion")],
             evidence: Vec::new(),
             provenance: None,
         }),
-        due: None,
-        due_at_ms: 0,
-        opted_out: false,
+        ..Record::new(key, text)
     }
 }
 

@@ -95,7 +95,8 @@ async fn a_delete_leaves_a_tombstone_that_fences() {
         async move { store.put_record(&write).await.unwrap() }
     };
     put(5).await;
-    assert_eq!(rig.store.delete_record(&key, 4, 8).await.unwrap(), None);
+    let late = rig.store.delete_record(&key, 4, 8).await.unwrap().unwrap();
+    assert_eq!(late.written, Written::Stale);
     assert!(rig.store.record(&key).await.unwrap().is_some());
 
     let deleted = rig.store.delete_record(&key, 5, 9).await.unwrap().unwrap();
