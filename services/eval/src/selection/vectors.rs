@@ -93,10 +93,12 @@ impl Vectors {
             .collect();
         missing.sort_unstable_by_key(|(key, _)| *key);
         missing.dedup_by_key(|(key, _)| *key);
-        if !missing.is_empty() {
-            let mut progress = Progress::new("embed", missing.len() as u64);
-            for batch in missing.chunks(BATCH) {
-                self.embed(batch).await?;
+        // One batch is over at once, and may be a step of work that shows its own progress.
+        let many = missing.len() > BATCH;
+        let mut progress = many.then(|| Progress::new("embed", missing.len() as u64));
+        for batch in missing.chunks(BATCH) {
+            self.embed(batch).await?;
+            if let Some(progress) = &mut progress {
                 progress.advance(batch.len() as u64);
             }
         }
