@@ -336,7 +336,7 @@ async fn an_erasure_that_is_not_done_in_time_or_not_at_all_fails_and_says_so() {
         .await;
     assert_eq!(old.code(), Some(1));
     assert!(
-        old.stderr.contains("it had no effect: a newer revision"),
+        old.stderr.contains("still stored, in the newer revision 7"),
         "{old:#?}"
     );
 

@@ -28,6 +28,10 @@ use wait::Watch;
 /// When there is nothing to erase, when it is not confirmed in time, or when it was given up.
 pub async fn run(session: &Session, args: &EraseArgs) -> Result<ExitCode> {
     let change = change(session, args).await?;
+    let record = match &change {
+        Change::RecordDelete(gone) => Some(RecordKey::new(&session.tenant, &gone.user, &gone.item)),
+        _ => None,
+    };
     let kind = match change {
         Change::TenantErase(_) => event::TENANT_ERASED,
         Change::RecordDelete(_) => event::RECORD_ERASED,
@@ -55,15 +59,26 @@ pub async fn run(session: &Session, args: &EraseArgs) -> Result<ExitCode> {
     } else {
         crate::out::text(&receipt.to_string());
     }
-    if waiting.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    let mut code = ExitCode::SUCCESS;
+    if let Some(record) = record
+        && let Some(newer) = session.store.record(&record).await?
+    {
+        note!(
+            "foil: the record is still stored, in the newer revision {0}: `--revision {0}` erases \
+             that one too",
+            newer.revision
+        );
+        code = ExitCode::FAILURE;
     }
-    note!(
-        "foil: erased, but within --timeout its bytes were not gone from the files of {}; they go \
-         without a further call",
-        waiting.join(", ")
-    );
-    Ok(ExitCode::FAILURE)
+    if !waiting.is_empty() {
+        note!(
+            "foil: erased, but within --timeout its bytes were not gone from the files of {}; they \
+             go without a further call",
+            waiting.join(", ")
+        );
+        code = ExitCode::FAILURE;
+    }
+    Ok(code)
 }
 
 async fn change(session: &Session, args: &EraseArgs) -> Result<Change> {

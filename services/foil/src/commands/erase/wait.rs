@@ -93,10 +93,7 @@ impl Watch {
                 bail!("it was given up; `foil dead show {letter}` says why");
             }
             if settled >= SETTLED_POLLS {
-                bail!(
-                    "it had no effect: a newer revision of the record stands, or its user was \
-                     erased since"
-                );
+                bail!("it had no effect: its user was erased since");
             }
             if self.is_settled(sequence).await? {
                 settled += 1;
