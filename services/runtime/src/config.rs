@@ -8,6 +8,7 @@
 mod faults;
 mod load;
 mod sections;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use sections::{
     AdminConfig, Common, LogFormat, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
     WorkerConfig,
 };
+pub use tenants::Tenants;
 
 /// What the environment's variables begin with.
 const PREFIX: &str = "FOIL_";

@@ -57,6 +57,14 @@ pub enum StageError {
         #[source]
         cause: BoxError,
     },
+    /// The attempt got on and ran out of time: the next one, after `after`, goes on from there. It does
+    /// not count towards the input's limit; NATS's own, `provision.max_deliver`, is the end.
+    #[error("{cause}")]
+    Unfinished {
+        after: Duration,
+        #[source]
+        cause: BoxError,
+    },
     /// This input never will work.
     #[error("{cause}")]
     Reject {

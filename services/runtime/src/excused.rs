@@ -1,8 +1,12 @@
 //! Deliveries that failed for no fault of the input do not count towards its limit, or a full stream
 //! downstream would empty this one into the dead letters.
 //!
-//! The server counts every delivery; what is excused is kept here, in memory. After a restart, or on
-//! another instance, the server's count stands.
+//! The server counts every delivery; what is excused is kept here, in memory: outputs or a dead letter
+//! that could not be stored, and what was given back before a handler saw it. After a restart, or on
+//! another instance, the server's count stands. So there is nothing to excuse in a delivery that a
+//! shutdown cut, and an input that as many shutdowns cut as there are attempts is taken for poison, as
+//! is one that as many instances gave back: nobody can tell it from one that killed them, and that one
+//! must end among the dead letters. Nothing is lost by it; it can be published again from there.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -8,7 +8,8 @@
 //! | undecodable, reject | dead-letter copy, then Term, on the first delivery |
 //! | fatal | NAK with a delay, readiness off, drain, exit 1 |
 //! | an output cannot be stored | wait, then NAK with a delay: backpressure, not the input's fault |
-//! | the dead-letter copy fails | NAK with a delay; nothing is ever Termed without a stored copy |
+//! | to be copied, but [`Stage::may_be_kept`] says no | Term without a copy: the outcome `erased` |
+//! | the dead-letter copy, or that question, fails | NAK with a delay: not the input's fault, and nothing else is ever Termed without a stored copy |
 //! | delivered too often (a message that kills the process) | checked before the handler runs: dead-letter copy, then Term |
 //!
 //! A stage pulls only while every check that it registered ([`Service::health`]) and every check of
@@ -45,7 +46,7 @@ mod worker;
 pub use burial::{DeadEvent, bury};
 pub use config::{
     AdminConfig, Common, ConfigError, Faults, NatsConfig, Secret, ServiceConfig, ShutdownConfig,
-    Sources, TelemetryConfig, Validate, WorkerConfig,
+    Sources, TelemetryConfig, Tenants, Validate, WorkerConfig,
 };
 pub use dead_letter::{DeadLetter, tenant_of};
 pub use error::{BoxError, Classify, Reason, StageError};

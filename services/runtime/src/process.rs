@@ -1,21 +1,21 @@
 //! One input, top to bottom.
 
+mod ending;
+
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::context::Context as JetStream;
-use async_nats::jetstream::{AckKind, message};
-use async_nats::{Client, HeaderMap, Message, Request, Subject};
+use async_nats::jetstream::message;
+use async_nats::{Client, HeaderMap, Message, Subject};
 use bytes::Bytes;
 use futures::FutureExt;
 use opentelemetry::trace::TraceContextExt;
 use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::burial::bury;
 use crate::config::WorkerConfig;
-use crate::dead_letter::{DeadLetter, one_line, tenant_of};
 use crate::error::{BoxError, Reason, StageError};
 use crate::excused::Excused;
 use crate::health::Health;
@@ -23,7 +23,7 @@ use crate::heartbeat::Heartbeat;
 use crate::metrics::StageMetrics;
 use crate::outputs::Outputs;
 use crate::publish::{Outgoing, PublishFault, prepare, store_all};
-use crate::settle::{Attempt, Settlement, settle};
+use crate::settle::Attempt;
 use crate::shutdown::Shutdown;
 use crate::stage::{Context, Decode as _, Outcome, Stage};
 use crate::telemetry::{self, semconv};
@@ -55,8 +55,25 @@ pub(crate) struct Desk<S> {
 /// What outlives a lost consumer.
 #[derive(Default)]
 pub(crate) struct Shared {
-    pub(crate) fatal: OnceLock<BoxError>,
+    fatal: Mutex<Option<BoxError>>,
     excused: Excused,
+}
+
+impl Shared {
+    /// Why this process cannot serve. Of several causes the first one is told.
+    fn note_fatal(&self, cause: BoxError) {
+        self.fatal().get_or_insert(cause);
+    }
+
+    /// What was noted, if anything.
+    pub(crate) fn take_fatal(&self) -> Option<BoxError> {
+        self.fatal().take()
+    }
+
+    fn fatal(&self) -> std::sync::MutexGuard<'_, Option<BoxError>> {
+        // Single assignments only: no half-done state behind a panic.
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An input as it was delivered.
@@ -68,6 +85,8 @@ struct Delivery {
     stream_sequence: u64,
     /// From 1, excused ones left out.
     delivered: u64,
+    /// The same with them: as the server counts.
+    counted: u64,
     published_at: SystemTime,
 }
 
@@ -100,8 +119,7 @@ pub(crate) async fn process<S: Stage>(desk: Arc<Desk<S>>, message: Message) -> b
     let span = desk.span(&delivery);
     async {
         let verdict = desk.attempt(&delivery).await;
-        let attempt = verdict.attempt;
-        desk.settle(&delivery, verdict).await;
+        let attempt = desk.settle(&delivery, verdict).await;
         desk.metrics.settled(attempt, started.elapsed());
         tracing::Span::current().set_attribute(semconv::FOIL_OUTCOME, attempt.outcome());
         attempt == Attempt::Cut
@@ -116,7 +134,7 @@ impl<S: Stage> Desk<S> {
             message,
             context: self.jetstream.clone(),
         };
-        let (stream_sequence, delivered, published_at) = match message.info() {
+        let (stream_sequence, counted, published_at) = match message.info() {
             Ok(info) => (
                 info.stream_sequence,
                 u64::try_from(info.delivered).unwrap_or(1),
@@ -135,7 +153,8 @@ impl<S: Stage> Desk<S> {
             headers: message.headers.unwrap_or_default(),
             payload: message.payload,
             stream_sequence,
-            delivered: delivered.saturating_sub(excused).max(1),
+            delivered: counted.saturating_sub(excused).max(1),
+            counted,
             published_at,
         })
     }
@@ -220,17 +239,22 @@ impl<S: Stage> Desk<S> {
         }
     }
 
-    async fn work(&self, delivery: &Delivery, input: S::Input) -> Verdict {
-        let cx = Context {
+    /// `timeout`: what there is for what is asked of the stage.
+    fn context(&self, delivery: &Delivery, timeout: Duration) -> Context {
+        Context {
             subject: delivery.subject.to_string(),
             stream_sequence: delivery.stream_sequence,
             delivered: delivery.delivered,
             last_attempt: delivery.delivered >= self.config.max_deliveries,
             published_at: delivery.published_at,
             headers: delivery.headers.clone(),
-            timeout: self.config.timeout,
+            timeout,
             client: self.client.clone(),
-        };
+        }
+    }
+
+    async fn work(&self, delivery: &Delivery, input: S::Input) -> Verdict {
+        let cx = self.context(delivery, self.config.timeout);
         // The call itself may panic too, before there is a future.
         let handled =
             AssertUnwindSafe(async { self.stage.handle(input, &cx).await }).catch_unwind();
@@ -280,107 +304,12 @@ impl<S: Stage> Desk<S> {
         }
         stored
     }
-
-    async fn settle(&self, delivery: &Delivery, verdict: Verdict) {
-        let policy = self.config.policy();
-        let jitter = rand::random::<f64>();
-        let error = verdict
-            .error
-            .as_deref()
-            .map(|error| one_line(error))
-            .unwrap_or_default();
-        if verdict.attempt == Attempt::NotStored {
-            self.shared.excused.add(delivery.stream_sequence);
-        }
-        let outcome = verdict.attempt.outcome();
-        match settle(verdict.attempt, delivery.delivered, &policy, jitter) {
-            Settlement::Ack => self.confirm(delivery, Bytes::from_static(b"+ACK")).await,
-            Settlement::Nak(delay) => {
-                tracing::warn!(outcome, error, ?delay, "given back");
-                self.health.suspect();
-                self.nak(delivery, delay).await;
-            }
-            Settlement::Dead(reason) => match self.bury(delivery, reason, error.clone()).await {
-                Ok(()) => {
-                    tracing::error!(outcome, reason = reason.as_str(), error, "dead-lettered");
-                    self.metrics.dead(reason.as_str());
-                    let term = format!("+TERM {}", reason.as_str());
-                    self.confirm(delivery, term.into()).await;
-                }
-                Err(fault) => {
-                    tracing::warn!(outcome, error, %fault, "no dead letter: given back");
-                    self.nak(delivery, policy.backoff(delivery.delivered, jitter))
-                        .await;
-                }
-            },
-            Settlement::NakAndStop(delay) => {
-                tracing::error!(error, "this process cannot serve");
-                self.nak(delivery, delay).await;
-                let cause = verdict.error.unwrap_or_else(|| "fatal".into());
-                // Of several causes the first one is told.
-                let _ = self.shared.fatal.set(cause);
-                self.shutdown.trigger();
-            }
-        }
-    }
-
-    async fn bury(
-        &self,
-        delivery: &Delivery,
-        reason: Reason,
-        error: String,
-    ) -> Result<(), BoxError> {
-        let letter = DeadLetter {
-            stage: self.spec.name,
-            stream: self.spec.stream.to_owned(),
-            stream_sequence: delivery.stream_sequence,
-            published_at: delivery.published_at,
-            subject: delivery.subject.to_string(),
-            tenant: tenant_of(&delivery.subject),
-            deliveries: delivery.delivered,
-            reason,
-            error,
-            headers: delivery.headers.clone(),
-            payload: delivery.payload.clone(),
-        };
-        // No patience: the input is kept by its stream, and there is a next delivery.
-        bury(&self.jetstream, &letter, self.spec.dead_event).await?;
-        Ok(())
-    }
-
-    async fn nak(&self, delivery: &Delivery, delay: Duration) {
-        let nak = AckKind::Nak((!delay.is_zero()).then_some(delay));
-        if let Err(error) = self
-            .client
-            .publish(delivery.reply.clone(), nak.into())
-            .await
-        {
-            tracing::warn!(%error, "an input was not given back: it waits for the ack wait");
-        }
-    }
-
-    /// Settles for good, and waits for the server's word. Without it the input comes again, and the
-    /// stage, being level-triggered, finds nothing left to do.
-    async fn confirm(&self, delivery: &Delivery, kind: Bytes) {
-        let request = Request::new()
-            .payload(kind)
-            .timeout(Some(self.config.publish_timeout));
-        match self
-            .client
-            .send_request(delivery.reply.clone(), request)
-            .await
-        {
-            Ok(_) => self.shared.excused.forget(delivery.stream_sequence),
-            Err(error) => {
-                tracing::warn!(%error, "settlement not confirmed: may be delivered again")
-            }
-        }
-    }
 }
 
 fn failed(error: StageError) -> Verdict {
     let (attempt, cause) = match error {
         StageError::Retry { after, cause } => (Attempt::Retry { after }, cause),
+        StageError::Unfinished { after, cause } => (Attempt::Unfinished { after }, cause),
         StageError::Reject { reason, cause } => (Attempt::Rejected(reason), cause),
         StageError::Fatal { cause } => (Attempt::Fatal, cause),
     };

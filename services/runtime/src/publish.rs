@@ -56,7 +56,7 @@ pub(crate) async fn store_all(
     outgoing: &[Outgoing],
     patience: Duration,
 ) -> Result<(), PublishFault> {
-    let end = Instant::now() + patience;
+    let started = Instant::now();
     let mut pause = PAUSE_FIRST;
     let mut stored = 0;
     loop {
@@ -65,7 +65,7 @@ pub(crate) async fn store_all(
             Err(fault @ PublishFault::Unpublishable { .. }) => return Err(fault),
             Err(fault) => fault,
         };
-        let left = end.saturating_duration_since(Instant::now());
+        let left = patience.saturating_sub(started.elapsed());
         if left.is_zero() {
             return Err(fault);
         }

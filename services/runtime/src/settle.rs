@@ -14,6 +14,8 @@ pub enum Attempt {
     Skipped(&'static str),
     /// The handler asked for another attempt.
     Retry { after: Option<Duration> },
+    /// The handler got on, and goes on in the next attempt.
+    Unfinished { after: Duration },
     /// The handler ran out of time.
     TimedOut,
     /// The handler panicked.
@@ -28,6 +30,8 @@ pub enum Attempt {
     Cut,
     /// Delivered more often than the policy allows; the handler never ran.
     Poison,
+    /// Given up, and of what may not be kept any more ([`crate::Stage::may_be_kept`]).
+    Erased,
 }
 
 impl Attempt {
@@ -37,6 +41,7 @@ impl Attempt {
             Self::Done => "ok",
             Self::Skipped(_) => "skip",
             Self::Retry { .. } => "retry",
+            Self::Unfinished { .. } => "unfinished",
             Self::TimedOut => "timeout",
             Self::Panicked => "panic",
             Self::Rejected(_) => "reject",
@@ -44,6 +49,7 @@ impl Attempt {
             Self::NotStored => "not_stored",
             Self::Cut => "cut",
             Self::Poison => "poison",
+            Self::Erased => "erased",
         }
     }
 
@@ -92,6 +98,8 @@ pub enum Settlement {
     /// Copied to the dead letters, then terminated. If the copy fails: NAK with
     /// [`Policy::backoff`], never a termination.
     Dead(Reason),
+    /// Terminated without a copy.
+    End,
     /// Given back, and the process stops.
     NakAndStop(Duration),
 }
@@ -104,10 +112,12 @@ pub fn settle(attempt: Attempt, delivered: u64, policy: &Policy, jitter: f64) ->
         Attempt::Done | Attempt::Skipped(_) => Settlement::Ack,
         Attempt::Rejected(reason) => Settlement::Dead(reason),
         Attempt::Poison => Settlement::Dead(Reason::Poison),
+        Attempt::Erased => Settlement::End,
         Attempt::Retry { .. } | Attempt::TimedOut | Attempt::Panicked if last => {
             Settlement::Dead(Reason::Exhausted)
         }
         Attempt::Retry { after } => Settlement::Nak(after.unwrap_or(backoff)),
+        Attempt::Unfinished { after } => Settlement::Nak(after),
         Attempt::TimedOut | Attempt::Panicked | Attempt::NotStored => Settlement::Nak(backoff),
         Attempt::Fatal => Settlement::NakAndStop(backoff),
         // Another instance shall have it at once.

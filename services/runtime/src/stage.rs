@@ -22,6 +22,21 @@ pub trait Stage: Send + Sync + 'static {
         input: Self::Input,
         cx: &Context,
     ) -> impl Future<Output = Result<Outcome, StageError>> + Send;
+
+    /// Whether an input that was given up, whatever for, may be kept as a dead letter; asked just
+    /// before each copy. After a no the input ends without one. `payload` may be no message, or the
+    /// one that kills the handler: a look at the state is all that belongs here.
+    ///
+    /// # Errors
+    /// When it is not known now: nothing ends, and the input is given back.
+    fn may_be_kept(
+        &self,
+        payload: &[u8],
+        cx: &Context,
+    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        let _ = (payload, cx);
+        std::future::ready(Ok(true))
+    }
 }
 
 /// What a stage can take: every protobuf message, and what is decoded otherwise.

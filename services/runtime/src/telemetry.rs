@@ -4,12 +4,13 @@ mod log;
 pub mod propagation;
 pub mod semconv;
 
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::TracerProvider;
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::WithExportConfig;
+use opentelemetry::{InstrumentationScope, Key, KeyValue};
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing_subscriber::filter::EnvFilter;
@@ -25,6 +26,8 @@ pub use propagation::{current_trace_id, extract, inject, joint, link, traceparen
 
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Of this process's start: traces and metrics carry the same one.
+static INSTANCE: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
 static TRACES: Mutex<Option<SdkTracerProvider>> = Mutex::new(None);
 
 /// Why telemetry could not be set up.
@@ -107,11 +110,18 @@ fn service_name(service: &str) -> String {
     }
 }
 
+/// What is exported is about. Where `OTEL_RESOURCE_ATTRIBUTES` names the instance, as an orchestrator
+/// can by the pod, that holds.
 fn resource(service: &'static str) -> Resource {
-    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let version = KeyValue::new(semconv::SERVICE_VERSION, env!("CARGO_PKG_VERSION"));
+    // The SDK reads the environment's attributes by itself.
+    let named = Resource::builder().build();
+    let instance = named.get(&Key::from_static_str(semconv::SERVICE_INSTANCE_ID));
+    let instance = instance.unwrap_or_else(|| INSTANCE.as_str().into());
     Resource::builder()
         .with_service_name(service_name(service))
         .with_attribute(version)
+        .with_attribute(KeyValue::new(semconv::SERVICE_INSTANCE_ID, instance))
         .build()
 }
 
@@ -140,14 +150,21 @@ fn tracer_provider(
         .with_resource(resource(service))
         .with_sampler(sampler(config.sampling));
     if let Some(endpoint) = &config.otlp_endpoint {
-        let exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .with_timeout(EXPORT_TIMEOUT)
-            .build()?;
-        builder = builder.with_batch_exporter(exporter);
+        let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic();
+        builder = builder.with_batch_exporter(to(endpoint, exporter).build()?);
     }
     Ok(builder.build())
+}
+
+/// Over TLS with the system's roots where the endpoint asks for it.
+fn to<B: WithTonicConfig + WithExportConfig>(endpoint: &str, exporter: B) -> B {
+    let exporter = exporter
+        .with_endpoint(endpoint)
+        .with_timeout(EXPORT_TIMEOUT);
+    match endpoint.starts_with("https://") {
+        true => exporter.with_tls_config(ClientTlsConfig::new().with_enabled_roots()),
+        false => exporter,
+    }
 }
 
 /// A parent's decision holds; of new traces `share` is recorded.
@@ -158,11 +175,11 @@ fn sampler(share: f64) -> Sampler {
 fn install_metrics(config: &TelemetryConfig, service: &'static str) -> Result<(), TelemetryError> {
     let exporter = match &config.otlp_endpoint {
         Some(endpoint) => Some(
-            opentelemetry_otlp::MetricExporter::builder()
-                .with_tonic()
-                .with_endpoint(endpoint)
-                .with_timeout(EXPORT_TIMEOUT)
-                .build()?,
+            to(
+                endpoint,
+                opentelemetry_otlp::MetricExporter::builder().with_tonic(),
+            )
+            .build()?,
         ),
         None => None,
     };

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
-use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::context::{Context as JetStream, ContextBuilder};
 use async_nats::{Client, Message};
@@ -100,8 +99,8 @@ pub async fn run_stage<S: Stage>(
     };
     let working = async {
         while let Some((desk, puller)) = worker.bind().await {
-            if let Some(puller) = worker.serve(desk, puller).await {
-                worker.withdraw(puller).await;
+            if let Some(puller) = worker.serve(&desk, puller).await {
+                worker.withdraw(&desk, puller).await;
                 break;
             }
         }
@@ -190,8 +189,12 @@ impl<S: Stage> Worker<S> {
             );
         }
         // Twice the publishing: its patience, and one attempt that began just before its end.
-        let ceiling =
-            self.config.timeout + self.config.publish_patience + self.config.publish_timeout * 2;
+        let publishing = self.config.publish_timeout.saturating_mul(2);
+        let ceiling = self
+            .config
+            .timeout
+            .saturating_add(self.config.publish_patience)
+            .saturating_add(publishing);
         let client = self.service.nats.clone();
         let puller = Puller::open(client.clone(), consumer, self.config.pull_expiry).await?;
         let heartbeat = Heartbeat::start(client.clone(), settings.ack_wait, ceiling);
@@ -219,7 +222,7 @@ impl<S: Stage> Worker<S> {
     }
 
     /// Pulls and hands out. Gives the puller back on shutdown; none when the consumer was lost.
-    async fn serve(&mut self, desk: Arc<Desk<S>>, mut puller: Puller) -> Option<Puller> {
+    async fn serve(&mut self, desk: &Arc<Desk<S>>, mut puller: Puller) -> Option<Puller> {
         let mut maintenance = tokio::time::interval(MAINTENANCE);
         maintenance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut health = self.service.health.watch();
@@ -232,7 +235,7 @@ impl<S: Stage> Worker<S> {
                 biased;
                 () = self.shutdown.cancelled() => return Some(puller),
                 // The sender lives in `self`.
-                _ = health.changed() => if let Err(error) = self.hold_back(&mut puller).await {
+                _ = health.changed() => if let Err(error) = self.hold_back(desk, &mut puller).await {
                     self.fail(&error.to_string()).await;
                     return None;
                 },
@@ -240,7 +243,7 @@ impl<S: Stage> Worker<S> {
                 pulled = puller.next() => match pulled {
                     Pulled::Input(message) => {
                         self.succeed();
-                        self.hand_out(&desk, message);
+                        self.hand_out(desk, message);
                     }
                     Pulled::Expired => self.succeed(),
                     Pulled::Refused(words) => {
@@ -255,7 +258,7 @@ impl<S: Stage> Worker<S> {
                 _ = maintenance.tick() => match puller.maintain().await {
                     Ok(inputs) => {
                         for message in inputs {
-                            self.hand_out(&desk, message);
+                            self.hand_out(desk, message);
                         }
                     }
                     Err(error) => {
@@ -282,12 +285,12 @@ impl<S: Stage> Worker<S> {
 
     /// Withdraws what was asked for when something that this stage needs went down: the server would
     /// deliver one input again and again into an open request.
-    async fn hold_back(&mut self, puller: &mut Puller) -> Result<(), BoxError> {
+    async fn hold_back(&mut self, desk: &Desk<S>, puller: &mut Puller) -> Result<(), BoxError> {
         // A request does not outlive its connection.
         let connected = self.service.nats.connection_state() == State::Connected;
         if self.must_wait() && connected {
             for message in puller.withdraw(WITHDRAWAL).await? {
-                give_back(&self.service.nats, message).await;
+                desk.give_back(message).await;
             }
         }
         Ok(())
@@ -345,11 +348,11 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    async fn withdraw(&mut self, puller: Puller) {
+    async fn withdraw(&mut self, desk: &Desk<S>, puller: Puller) {
         self.check.set(false);
         let limit = WITHDRAWAL.min(self.shutdown.remaining() / 4);
         for message in puller.close(limit).await {
-            give_back(&self.service.nats, message).await;
+            desk.give_back(message).await;
         }
     }
 
@@ -381,20 +384,10 @@ impl<S: Stage> Worker<S> {
             // Not given back: it waits out the ack wait, as what would not stop does.
             unfinished += self.cut;
         }
-        // No one else holds it any more but a task that was just aborted.
-        match Arc::into_inner(self.shared).and_then(|shared| shared.fatal.into_inner()) {
+        match self.shared.take_fatal() {
             Some(cause) => Err(RunError::Fatal { stage, cause }),
             None if unfinished > 0 => Err(RunError::DeadlinePassed { stage, unfinished }),
             None => Ok(()),
         }
-    }
-}
-
-/// Gives an input back, to be delivered at once to another.
-async fn give_back(client: &Client, message: Message) {
-    if let Some(reply) = message.reply
-        && let Err(error) = client.publish(reply, AckKind::Nak(None).into()).await
-    {
-        tracing::warn!(%error, "an input was not given back: it waits for the ack wait");
     }
 }

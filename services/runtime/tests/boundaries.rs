@@ -27,11 +27,16 @@ fn each_source(mut check: impl FnMut(&str, &str)) {
 }
 
 #[test]
-fn of_the_contract_only_names_and_tokens_are_used() {
+fn of_the_contract_only_names_tokens_and_the_length_of_a_tenant_are_used() {
     each_source(|path, text| {
         for (at, _) in text.match_indices("foil_proto") {
             let rest = &text[at + "foil_proto".len()..];
-            let allowed = ["::names", "::token", "::{names, token}"];
+            let allowed = [
+                "::names",
+                "::token",
+                "::{names, token}",
+                "::check::TENANT_BYTES_MAX",
+            ];
             let fine = allowed.iter().any(|name| rest.starts_with(name));
             assert!(
                 fine,

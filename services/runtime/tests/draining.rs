@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use foil_runtime::{Outcome, RunError};
+use foil_runtime::{Classify as _, Outcome, RunError};
 use support::{DEAD, IN, OUT, World, config, ended, output, run_in, spec, stage, until};
 
 #[tokio::test]
@@ -109,6 +109,26 @@ async fn what_would_not_stop_is_no_clean_end() {
         "{error}"
     );
     assert_eq!(error.exit_code(), 70);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fatal_end_is_told_though_other_work_would_not_stop() {
+    let world = World::new().await;
+    let stage = stage(async |input, _, _| {
+        if input.text == "fatal" {
+            return Err::<Outcome, _>("the model is corrupt").fatal();
+        }
+        tokio::task::block_in_place(|| std::thread::sleep(Duration::from_secs(4)));
+        Ok(Outcome::Skip("too late"))
+    });
+    let service = world.server.service(Duration::from_secs(1)).await;
+    let running = run_in(&service, &stage, spec(), config());
+    world.send("stuck").await;
+    until("it is at work", async || stage.calls() == 1).await;
+    world.send("fatal").await;
+    let error = ended(running).await.expect_err("a fatal end");
+    assert!(matches!(error, RunError::Fatal { .. }), "{error}");
+    assert_eq!(error.exit_code(), 1);
 }
 
 #[tokio::test]

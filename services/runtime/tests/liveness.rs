@@ -226,6 +226,35 @@ async fn a_check_that_goes_down_withdraws_what_was_asked_for() {
 }
 
 #[tokio::test]
+async fn what_is_given_back_unseen_costs_no_attempt() {
+    let world = World::new().await;
+    let qdrant = world.service.health.register("qdrant");
+    qdrant.set(true);
+    let stage = stage(async |_, _, _| Ok(Outcome::Skip("done")));
+    let mut config = config();
+    config.max_deliveries = 1;
+    let running = world.run(&stage, config);
+    let mut sent = 0;
+    until("an input came into a withdrawn request", async || {
+        until("inputs are asked for", async || {
+            world.consumer_info().await.num_waiting > 0
+        })
+        .await;
+        world.send("a").await;
+        sent += 1;
+        qdrant.set(false);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        qdrant.set(true);
+        world.settled().await;
+        world.consumer_info().await.delivered.consumer_sequence > sent
+    })
+    .await;
+    assert_eq!(world.count(DEAD).await, 0);
+    assert_eq!(stage.calls() as u64, sent);
+    world.stop(running).await.expect("a clean end");
+}
+
+#[tokio::test]
 async fn a_failed_attempt_makes_who_follows_a_check_look_at_once() {
     let world = World::new().await;
     let there = Arc::new(AtomicBool::new(true));

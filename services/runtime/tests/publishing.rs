@@ -190,6 +190,19 @@ async fn an_attempt_can_store_again_what_an_earlier_one_stored() {
 }
 
 #[tokio::test]
+async fn a_patience_without_end_is_none_too_long() {
+    let world = World::new().await;
+    let stage = stage(async |_, _, _| Ok(Outcome::Emit(vec![output("x")])));
+    let mut config = config();
+    config.publish_patience = Duration::MAX;
+    let running = world.run(&stage, config);
+    world.send("a").await;
+    until("the input is gone", async || world.count(IN).await == 0).await;
+    assert_eq!(world.texts(OUT).await, ["x"]);
+    world.stop(running).await.expect("a clean end");
+}
+
+#[tokio::test]
 async fn many_outputs_keep_their_order() {
     let world = World::new().await;
     let stage = stage(async |_, _, _| {

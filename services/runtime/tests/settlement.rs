@@ -5,11 +5,9 @@ mod support;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::AckKind;
 use async_nats::jetstream::stream::Config;
 use foil_proto::names::header as h;
 use foil_runtime::{Classify, DeadLetter, Emit, Outcome, Reason, RunError, StageError};
-use futures::StreamExt;
 use support::{DEAD, IN, INPUT, OUT, World, config, header, note, output, spec, stage, until};
 
 type Handled = Result<Outcome, StageError>;
@@ -92,6 +90,30 @@ async fn retry_comes_again_after_the_delay_it_asked_for() {
     world.settled().await;
     world.stop(running).await.expect("a clean end");
     assert_eq!((stage.calls(), world.count(DEAD).await), (2, 0));
+}
+
+/// More often than it has attempts, and after an attempt that does count.
+#[tokio::test]
+async fn what_is_unfinished_goes_on_and_costs_no_attempt() {
+    let world = World::new().await;
+    let stage = stage(async |_, cx, call| match call {
+        1 => retry("busy"),
+        2..=8 => {
+            assert_eq!(cx.delivered, 2, "call {call}");
+            Err(StageError::Unfinished {
+                after: Duration::from_millis(20),
+                cause: "half of it is done".into(),
+            })
+        }
+        _ => Ok(Outcome::Emit(vec![output("done")])),
+    });
+    let running = world.run(&stage, config());
+    world.send("a").await;
+    until("the input is gone", async || world.count(IN).await == 0).await;
+    world.settled().await;
+    assert_eq!((stage.calls(), world.count(DEAD).await), (9, 0));
+    assert_eq!(world.texts(OUT).await, ["done"]);
+    world.stop(running).await.expect("a clean end");
 }
 
 #[tokio::test]
@@ -241,18 +263,7 @@ async fn fatal_gives_back_and_ends_the_worker() {
 async fn a_message_that_kills_the_process_never_reaches_the_handler_again() {
     let world = World::new().await;
     world.send("a").await;
-    let consumer = world.consumer(Duration::from_secs(30)).await;
-    for _ in 0..3 {
-        let mut batch = consumer
-            .batch()
-            .max_messages(1)
-            .expires(Duration::from_secs(5))
-            .messages()
-            .await
-            .expect("a batch");
-        let message = batch.next().await.expect("delivered").expect("a message");
-        message.ack_with(AckKind::Nak(None)).await.expect("sent");
-    }
+    world.deliver_in_vain(3).await;
     let stage = stage(async |_, _, _| std::process::abort());
     let running = world.run(&stage, config());
     until("the input is gone", async || world.count(IN).await == 0).await;
@@ -276,7 +287,11 @@ async fn nothing_is_terminated_without_a_copy() {
     assert_eq!(world.count(IN).await, 1);
     world.provision_dead().await;
     until("the input is gone", async || world.count(IN).await == 0).await;
-    assert_eq!(world.count(DEAD).await, 1);
+    let dead = world.messages(DEAD).await;
+    assert_eq!(dead.len(), 1);
+    // The attempts without a copy are more than `max_deliveries`, and still it is no poison.
+    assert_eq!(header(&dead[0], h::DEAD_REASON), "invalid");
+    assert_eq!(header(&dead[0], h::DEAD_ERROR), "no");
     world.stop(running).await.expect("a clean end");
 }
 

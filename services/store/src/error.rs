@@ -1,6 +1,11 @@
 //! What can go wrong with the store.
 
+use std::time::Duration;
+
 use foil_runtime::{Reason, StageError};
+
+/// Nothing failed, so there is nothing to wait for.
+const GO_ON_AFTER: Duration = Duration::from_millis(100);
 
 /// Why a call to the store failed. No variant holds a user's text.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +16,9 @@ pub enum StoreError {
         operation: &'static str,
         cause: String,
     },
+    /// The time that was allowed is over. The same call goes on where it was left.
+    #[error("{operation}: goes on in the next attempt")]
+    Unfinished { operation: &'static str },
     /// `foil provision` has not created it yet.
     #[error("{what} does not exist; run `foil provision`")]
     NotProvisioned { what: String },
@@ -55,7 +63,10 @@ impl StoreError {
     /// Whether the same call may succeed later without anybody changing its input.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::NotProvisioned { .. } | Self::Denied { .. } => true,
+            Self::Unavailable { .. }
+            | Self::Unfinished { .. }
+            | Self::NotProvisioned { .. }
+            | Self::Denied { .. } => true,
             Self::Refused { .. }
             | Self::Invalid { .. }
             | Self::Corrupt { .. }
@@ -65,18 +76,21 @@ impl StoreError {
     }
 
     /// The usual verdict for a stage: a value that cannot be stored is the input's fault, all else
-    /// is retried and dead-lettered after the last attempt.
+    /// is retried and dead-lettered after the last attempt; what is unfinished goes on at once.
     pub fn into_stage(self) -> StageError {
-        if matches!(self, Self::Invalid { .. }) {
-            StageError::Reject {
+        match self {
+            Self::Invalid { .. } => StageError::Reject {
                 reason: Reason::Invalid,
                 cause: Box::new(self),
-            }
-        } else {
-            StageError::Retry {
+            },
+            Self::Unfinished { .. } => StageError::Unfinished {
+                after: GO_ON_AFTER,
+                cause: Box::new(self),
+            },
+            _ => StageError::Retry {
                 after: None,
                 cause: Box::new(self),
-            }
+            },
         }
     }
 }

@@ -79,8 +79,13 @@ impl Faults {
 
     /// Checks a section under its name.
     pub fn section(&mut self, name: &str, section: &impl Validate) {
+        self.within(name, |faults| section.validate(faults));
+    }
+
+    /// What `check` adds is below this name.
+    pub fn within(&mut self, name: &str, check: impl FnOnce(&mut Self)) {
         self.section.push(name.to_owned());
-        section.validate(self);
+        check(self);
         self.section.pop();
     }
 

@@ -123,7 +123,7 @@ impl Validate for NatsConfig {
             "credentials",
             "give one of credentials, nkey_seed, user and token",
         );
-        not_zero(faults, "request_timeout", self.request_timeout);
+        some_time(faults, "request_timeout", self.request_timeout);
     }
 }
 
@@ -156,6 +156,10 @@ pub enum LogFormat {
     Json,
 }
 
+/// No single wait of a service is longer.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// More are no limit.
+const DELIVERIES_MAX: u64 = 100_000;
 /// Series of one metric are 2000 at most, and a tenant has up to 6.
 const TENANTS_MAX: usize = 200;
 
@@ -238,7 +242,7 @@ impl Default for ShutdownConfig {
 
 impl Validate for ShutdownConfig {
     fn validate(&self, faults: &mut Faults) {
-        not_zero(faults, "deadline", self.deadline);
+        some_time(faults, "deadline", self.deadline);
     }
 }
 
@@ -303,26 +307,35 @@ impl Validate for WorkerConfig {
             "must be between 1 and 4096",
         );
         faults.require(
-            self.max_deliveries >= 1,
+            (1..=DELIVERIES_MAX).contains(&self.max_deliveries),
             "max_deliveries",
-            "must be at least 1",
+            "must be between 1 and 100000",
         );
-        not_zero(faults, "timeout", self.timeout);
-        not_zero(faults, "publish_timeout", self.publish_timeout);
+        some_time(faults, "timeout", self.timeout);
+        some_time(faults, "publish_timeout", self.publish_timeout);
+        at_most_a_day(faults, "publish_patience", self.publish_patience);
         faults.require(
             self.pull_expiry >= Duration::from_secs(1),
             "pull_expiry",
             "must be at least 1s",
         );
+        at_most_a_day(faults, "pull_expiry", self.pull_expiry);
         faults.require(
             self.backoff_base <= self.backoff_cap,
             "backoff_base",
             "must not exceed backoff_cap",
         );
-        not_zero(faults, "backoff_base", self.backoff_base);
+        some_time(faults, "backoff_base", self.backoff_base);
+        at_most_a_day(faults, "backoff_cap", self.backoff_cap);
     }
 }
 
-fn not_zero(faults: &mut Faults, key: &str, value: Duration) {
+/// Not zero, and at most a day.
+fn some_time(faults: &mut Faults, key: &str, value: Duration) {
     faults.require(!value.is_zero(), key, "must be longer than 0s");
+    at_most_a_day(faults, key, value);
+}
+
+fn at_most_a_day(faults: &mut Faults, key: &str, value: Duration) {
+    faults.require(value <= DAY, key, "must be at most 24h");
 }

@@ -367,3 +367,27 @@ fn a_level_that_is_none_is_named() {
         assert!(told.contains(fault.unwrap_or_default()), "{told}");
     }
 }
+
+#[test]
+fn times_and_counts_have_an_upper_end() {
+    for key in [
+        "nats.request_timeout",
+        "shutdown.deadline",
+        "stage.worker.backoff_cap",
+        "stage.worker.publish_patience",
+        "stage.worker.publish_timeout",
+        "stage.worker.pull_expiry",
+        "stage.worker.timeout",
+    ] {
+        sources(None, &[], &[(key, "24h")]).config();
+        for beyond in ["24h 1s", "200years"] {
+            let faults = sources(None, &[], &[(key, beyond)]).faults();
+            assert_eq!(faults, [(key.to_owned(), "must be at most 24h".to_owned())]);
+        }
+    }
+    let key = "stage.worker.max_deliveries";
+    sources(None, &[], &[(key, "100000")]).config();
+    for beyond in ["0", "100001"] {
+        assert_eq!(sources(None, &[], &[(key, beyond)]).keys(), [key]);
+    }
+}

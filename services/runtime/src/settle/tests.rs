@@ -6,12 +6,15 @@ const POLICY: Policy = Policy {
     backoff_cap: Duration::from_secs(30),
 };
 
-const ALL: [Attempt; 12] = [
+const ALL: [Attempt; 14] = [
     Attempt::Done,
     Attempt::Skipped("stale"),
     Attempt::Retry { after: None },
     Attempt::Retry {
         after: Some(Duration::from_secs(7)),
+    },
+    Attempt::Unfinished {
+        after: Duration::from_millis(100),
     },
     Attempt::TimedOut,
     Attempt::Panicked,
@@ -21,6 +24,7 @@ const ALL: [Attempt; 12] = [
     Attempt::NotStored,
     Attempt::Cut,
     Attempt::Poison,
+    Attempt::Erased,
 ];
 
 /// Written out a second time, row by row, as the design's table has it.
@@ -30,10 +34,13 @@ fn row(attempt: Attempt, delivered: u64, backoff: Duration) -> Settlement {
         (Attempt::Done | Attempt::Skipped(_), _) => Settlement::Ack,
         (Attempt::Rejected(reason), _) => Settlement::Dead(reason),
         (Attempt::Poison, _) => Settlement::Dead(Reason::Poison),
+        (Attempt::Erased, _) => Settlement::End,
         (Attempt::Retry { .. } | Attempt::TimedOut | Attempt::Panicked, true) => {
             Settlement::Dead(Reason::Exhausted)
         }
-        (Attempt::Retry { after: Some(after) }, false) => Settlement::Nak(after),
+        (Attempt::Retry { after: Some(after) }, false) | (Attempt::Unfinished { after }, _) => {
+            Settlement::Nak(after)
+        }
         (Attempt::Retry { after: None } | Attempt::TimedOut | Attempt::Panicked, false)
         | (Attempt::NotStored, _) => Settlement::Nak(backoff),
         (Attempt::Fatal, _) => Settlement::NakAndStop(backoff),
@@ -67,6 +74,8 @@ fn only_a_verdict_on_the_input_ends_it() {
                 Settlement::Dead(_)
             );
             assert!(!(blameless && ended), "{attempt:?} at {delivered}");
+            let uncopied = settle(attempt, delivered, &POLICY, 0.5) == Settlement::End;
+            assert_eq!(uncopied, attempt == Attempt::Erased);
         }
     }
 }

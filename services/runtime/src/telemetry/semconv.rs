@@ -7,6 +7,10 @@
 /// The conventions' version, as every exported span names it.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 
+/// Which process of a service it is.
+pub const SERVICE_INSTANCE_ID: &str = "service.instance.id";
+pub const SERVICE_VERSION: &str = "service.version";
+
 /// Why a span failed; of a closed set.
 pub const ERROR_TYPE: &str = "error.type";
 

@@ -83,3 +83,19 @@ fn a_service_is_named_once() {
     assert_eq!(service_name("foil"), "foil");
     assert_eq!(service_name("embedder"), "foil-embedder");
 }
+
+#[test]
+fn all_that_a_process_exports_is_of_one_instance() {
+    let key = Key::from_static_str(semconv::SERVICE_INSTANCE_ID);
+    let instance = |service| resource(service).get(&key).expect("it has one").to_string();
+    let first = instance("embedder");
+    assert_eq!(instance("embedder"), first);
+    assert!(uuid::Uuid::parse_str(&first).is_ok(), "{first}");
+}
+
+#[tokio::test]
+async fn an_endpoint_may_ask_for_tls() {
+    let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic();
+    let exporter = to("https://collector:4317", exporter).build();
+    exporter.expect("TLS is built in, and this machine has root certificates");
+}

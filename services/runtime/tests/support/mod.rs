@@ -9,12 +9,13 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stream};
-use async_nats::jetstream::{self, Context as JetStream};
+use async_nats::jetstream::{self, AckKind, Context as JetStream};
 use foil_runtime::testing::NatsServer;
 use foil_runtime::{
-    Context, Emit, Outcome, RunError, Service, Stage, StageError, StageSpec, WorkerConfig,
-    run_stage,
+    BoxError, Context, Emit, Outcome, RunError, Service, Stage, StageError, StageSpec,
+    WorkerConfig, run_stage,
 };
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 
@@ -42,11 +43,13 @@ pub fn output(text: &str) -> Emit {
 }
 
 type Handled = BoxFuture<'static, Result<Outcome, StageError>>;
+type Kept = BoxFuture<'static, Result<bool, BoxError>>;
 
 /// Calls the closure with the input, the context, and the number of the call from 1.
 pub struct TestStage {
     pub calls: AtomicUsize,
     handler: Box<dyn Fn(Note, Context, usize) -> Handled + Send + Sync>,
+    kept: Box<dyn Fn(Vec<u8>, Context) -> Kept + Send + Sync>,
 }
 
 pub fn stage<F, R>(handler: F) -> Arc<TestStage>
@@ -54,9 +57,21 @@ where
     F: Fn(Note, Context, usize) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Outcome, StageError>> + Send + 'static,
 {
+    keeping(handler, async |_, _| Ok(true))
+}
+
+/// The second closure is asked before a dead letter, with the bytes and the context.
+pub fn keeping<F, R, G, K>(handler: F, kept: G) -> Arc<TestStage>
+where
+    F: Fn(Note, Context, usize) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Outcome, StageError>> + Send + 'static,
+    G: Fn(Vec<u8>, Context) -> K + Send + Sync + 'static,
+    K: Future<Output = Result<bool, BoxError>> + Send + 'static,
+{
     Arc::new(TestStage {
         calls: AtomicUsize::new(0),
         handler: Box::new(move |input, cx, call| Box::pin(handler(input, cx, call))),
+        kept: Box::new(move |payload, cx| Box::pin(kept(payload, cx))),
     })
 }
 
@@ -72,6 +87,10 @@ impl Stage for TestStage {
     async fn handle(&self, input: Note, cx: &Context) -> Result<Outcome, StageError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         (self.handler)(input, cx.clone(), call).await
+    }
+
+    async fn may_be_kept(&self, payload: &[u8], cx: &Context) -> Result<bool, BoxError> {
+        (self.kept)(payload.to_vec(), cx.clone()).await
     }
 }
 
@@ -168,6 +187,22 @@ impl World {
             .create_consumer(config)
             .await
             .expect("the consumer is made")
+    }
+
+    /// Takes one input so often and gives it back, as dying processes would.
+    pub async fn deliver_in_vain(&self, times: usize) {
+        let consumer = self.consumer(Duration::from_secs(30)).await;
+        for _ in 0..times {
+            let mut batch = consumer
+                .batch()
+                .max_messages(1)
+                .expires(Duration::from_secs(5))
+                .messages()
+                .await
+                .expect("a batch");
+            let message = batch.next().await.expect("delivered").expect("a message");
+            message.ack_with(AckKind::Nak(None)).await.expect("sent");
+        }
     }
 
     /// A second connection with a shutdown and health of its own, as another machine has.
