@@ -25,8 +25,10 @@ pub trait TextEmbedder: Send + Sync {
 /// Why there is no vector. No variant holds a text.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
-    /// The model file cannot be used.
-    #[error("cannot load model {file}: {cause}")]
+    /// The model file cannot be used. Names the key and the file.
+    #[error(
+        "embed.model: cannot load model {file}: {cause}; name a GGUF file of an embedding model"
+    )]
     Load { file: String, cause: String },
     /// The configuration cannot be used.
     #[error("{0}")]

@@ -10,6 +10,7 @@ use foil_store::{Store, events};
 
 pub mod config;
 pub mod embed;
+mod erasures;
 pub mod llama_cpp;
 pub mod metrics;
 pub mod openai;

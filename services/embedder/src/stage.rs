@@ -1,17 +1,26 @@
-//! From an update to the store: the only file that sees wire and domain types together.
+//! From an update to the store: the only files that see wire and domain types together.
+
+mod text;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use foil_proto::names::subject;
-use foil_proto::{check, v1};
-use foil_runtime::{Classify as _, Context, Emit, Outcome, Reason, Stage, StageError};
-use foil_store::{Erasure, Item, OrStage as _, RecordKey, RecordWrite, Store, Written, events};
+use foil_proto::{check, token, v1};
+use foil_runtime::{
+    BoxError, Classify as _, Context, Decode as _, Emit, Outcome, Reason, Stage, StageError,
+    tenant_of,
+};
+use foil_store::{
+    Erasure, Item, OrStage as _, RecordKey, RecordWrite, Store, StoreError, Written, events,
+};
 use v1::update::Change;
 
 use crate::config::EmbedderConfig;
 use crate::embed::{EmbedError, TextEmbedder};
+use crate::erasures::Erasures;
+use text::Text;
 
 /// The stage.
 pub struct Embedder {
@@ -19,6 +28,7 @@ pub struct Embedder {
     embedder: Arc<dyn TextEmbedder>,
     eager: bool,
     profile_debounce: Duration,
+    erasures: Erasures,
 }
 
 impl Embedder {
@@ -29,6 +39,7 @@ impl Embedder {
             embedder,
             eager: config.eager,
             profile_debounce: config.profile_debounce,
+            erasures: Erasures::default(),
         }
     }
 }
@@ -37,46 +48,6 @@ impl Stage for Embedder {
     type Input = v1::Update;
 
     async fn handle(&self, update: v1::Update, cx: &Context) -> Result<Outcome, StageError> {
-        let text = Text::of(&update, cx);
-        let result = self.apply(update, cx).await;
-        // A dead letter would keep a text that was erased while it was worked on.
-        if result.is_err()
-            && let Some(text) = text
-            && self.is_erased(&text).await
-        {
-            return self.forget(cx).await;
-        }
-        result
-    }
-}
-
-/// What an update with a text is judged by.
-struct Text {
-    key: RecordKey,
-    revision: u64,
-    /// Sequence, and when the user wrote it.
-    place: (u64, i64),
-}
-
-impl Text {
-    fn of(update: &v1::Update, cx: &Context) -> Option<Self> {
-        let Some(Change::RecordUpsert(record)) = &update.change else {
-            return None;
-        };
-        // One that speaks for another tenant or user is not looked up there.
-        if subject::update(&update.tenant, &record.user) != cx.subject {
-            return None;
-        }
-        Some(Self {
-            key: RecordKey::new(&update.tenant, &record.user, &record.item),
-            revision: check::revision_of(record),
-            place: (cx.stream_sequence, record.occurred_at_ms),
-        })
-    }
-}
-
-impl Embedder {
-    async fn apply(&self, update: v1::Update, cx: &Context) -> Result<Outcome, StageError> {
         check::update(&update, now_ms()).reject(Reason::Invalid)?;
         check_subject(&update, &cx.subject)?;
         let tenant = update.tenant;
@@ -91,12 +62,32 @@ impl Embedder {
         }
     }
 
-    /// An error here is not the update's: it counts as no.
-    async fn is_erased(&self, text: &Text) -> bool {
-        let erased = self.store.is_erased(&text.key, text.revision, text.place);
-        erased.await.unwrap_or(false)
+    /// A dead letter would keep a text that was erased while it was worked on. What is about to be
+    /// forgotten leaves the log too.
+    async fn may_be_kept(&self, payload: &[u8], cx: &Context) -> Result<bool, BoxError> {
+        let erased = match v1::Update::decode(payload.to_vec().into()) {
+            Ok(update) => match Text::of(&update, cx) {
+                Some(text) => text.is_erased(&self.store).await,
+                None => return Ok(true),
+            },
+            // A text may be in there all the same.
+            Err(_) => {
+                let (tenant, user) = owner(&cx.subject);
+                let state = self.store.user_state(&tenant, &user).await;
+                state.map(|state| state.refuses(cx.stream_sequence, None))
+            }
+        };
+        match erased {
+            Ok(true) => self.store.forget_update(cx.stream_sequence).await?,
+            // Under a name that cannot be stored nothing was erased.
+            Ok(false) | Err(StoreError::Invalid { .. }) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(false)
     }
+}
 
+impl Embedder {
     /// The update is about what is erased: it leaves the log too.
     async fn forget(&self, cx: &Context) -> Result<Outcome, StageError> {
         self.store
@@ -203,10 +194,12 @@ impl Embedder {
     ) -> Result<Outcome, StageError> {
         let (user, revision) = (delete.user.as_str(), delete.revision);
         let key = RecordKey::new(&tenant, user, &delete.item);
+        let mut progress = self.erasures.resume(cx.stream_sequence, cx.timeout);
         let erased = self
             .store
-            .erase_record(&key, revision, cx.stream_sequence)
+            .erase_record_within(&key, revision, cx.stream_sequence, &mut progress)
             .await;
+        self.erasures.note(cx.stream_sequence, progress, &erased);
         let Some(erased) = erased.or_stage()? else {
             return Ok(Outcome::Skip("stale"));
         };
@@ -274,7 +267,8 @@ impl Embedder {
         if written.or_stage()? != Written::Stale {
             return Ok(Outcome::Emit(Vec::new()));
         }
-        let erased = self.store.is_item_erased(tenant, &item.id, sequence).await;
+        let place = (item.revision, sequence);
+        let erased = self.store.is_item_erased(tenant, &item.id, place).await;
         match erased.or_stage()? {
             true => self.forget(cx).await,
             false => Ok(Outcome::Skip("stale")),
@@ -283,7 +277,12 @@ impl Embedder {
 
     async fn erase(&self, tenant: &str, user: &str, cx: &Context) -> Result<Outcome, StageError> {
         let erasure = erasure(cx);
-        let erased = self.store.erase_user(tenant, user, erasure).await;
+        let mut progress = self.erasures.resume(erasure.sequence, cx.timeout);
+        let erased = self
+            .store
+            .erase_user_within(tenant, user, erasure, &mut progress)
+            .await;
+        self.erasures.note(erasure.sequence, progress, &erased);
         let erased = erased.or_stage()?;
         let mut emits = self.follow_erasure(tenant, &erased.recompare, &erased.reprofile);
         emits.extend(self.queue_again(tenant, &erased.survivors).await?);
@@ -293,7 +292,13 @@ impl Embedder {
 
     async fn erase_tenant(&self, tenant: &str, cx: &Context) -> Result<Outcome, StageError> {
         let erasure = erasure(cx);
-        let erased = self.store.erase_tenant(tenant, erasure).await.or_stage()?;
+        let mut progress = self.erasures.resume(erasure.sequence, cx.timeout);
+        let erased = self
+            .store
+            .erase_tenant_within(tenant, erasure, &mut progress)
+            .await;
+        self.erasures.note(erasure.sequence, progress, &erased);
+        let erased = erased.or_stage()?;
         let mut emits = self.follow_erasure(tenant, &erased.recompare, &[]);
         emits.extend(self.queue_again(tenant, &erased.survivors).await?);
         emits.push(events::tenant_erased(tenant, erasure, &erased));
@@ -316,6 +321,16 @@ impl Embedder {
         let emits = self.follow_erasure(tenant, recompare, &reprofile);
         Ok(Outcome::Emit(emits))
     }
+}
+
+/// Tenant and user that an update's subject names; empty where it names none.
+fn owner(subject: &str) -> (String, String) {
+    let user = subject
+        .rsplit('.')
+        .next()
+        .and_then(|user| token::decode(user).ok())
+        .and_then(|user| String::from_utf8(user).ok());
+    (tenant_of(subject), user.unwrap_or_default())
 }
 
 fn erasure(cx: &Context) -> Erasure {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use foil_embedder::EmbedderConfig;
 use foil_llm::stub::Mode;
-use foil_proto::names::{stream, subject};
+use foil_proto::names::{header, stream, subject};
 use foil_proto::v1::{self, event::Kind, update::Change};
 use foil_store::{RecordKey, RecordWrite, Written};
 use prost::Message as _;
@@ -263,6 +263,72 @@ async fn a_tenant_is_not_erased_under_anothers_name() {
         1
     );
     assert_eq!(rig.count(stream::DEAD).await, 2);
+    rig.end().await;
+}
+
+/// As left by updates that failed.
+async fn fill_dead_letters(rig: &Rig, user: &str, count: usize) {
+    let original = subject::update(TENANT, user);
+    let numbers: Vec<usize> = (0..count).collect();
+    for some in numbers.chunks(200) {
+        let mut acks = Vec::new();
+        for n in some {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert(header::DEAD_SUBJECT, original.as_str());
+            let update = v1::Update {
+                tenant: TENANT.to_owned(),
+                change: Some(marked(user, &n.to_string())),
+            };
+            let subject = subject::dead("embedder", TENANT);
+            let payload = update.encode_to_vec().into();
+            let sent = rig
+                .jetstream
+                .publish_with_headers(subject, headers, payload);
+            acks.push(sent.await.unwrap());
+        }
+        for ack in acks {
+            ack.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_one_attempt_has_no_time_for_ends() {
+    const OF_OTHERS: usize = 4_000;
+    let mut config = EmbedderConfig::default();
+    config.worker.timeout = Duration::from_millis(800);
+    config.worker.max_deliveries = 90;
+    config.worker.backoff_base = Duration::from_millis(50);
+    config.worker.backoff_cap = Duration::from_millis(200);
+    let rig = Rig::start(config).await;
+    fill_dead_letters(&rig, "ben", OF_OTHERS).await;
+    fill_dead_letters(&rig, "mara", 50).await;
+    let erase = v1::UserErase {
+        user: "mara".to_owned(),
+    };
+    let sequence = rig.send("mara", Change::UserErase(erase)).await;
+    let Kind::UserErased(erased) = event(&rig, "user.erased", "mara").await else {
+        panic!("another event");
+    };
+    assert_eq!(erased.sequence, sequence);
+    assert_eq!(rig.count(stream::DEAD).await, OF_OTHERS as u64);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_of_an_erased_user_under_anothers_name_leaves_no_text() {
+    let rig = Rig::start(EmbedderConfig::default()).await;
+    // Refused, and kept.
+    rig.send("theo", marked("mara", "i")).await;
+    assert_eq!(with_marker(&rig).await.len(), 2);
+    let erase = v1::UserErase {
+        user: "mara".to_owned(),
+    };
+    rig.send("mara", Change::UserErase(erase)).await;
+    assert_eq!(with_marker(&rig).await, Vec::<String>::new());
+    // As from a restore: refused again, and not kept.
+    rig.send("theo", marked("mara", "i")).await;
+    assert_eq!(with_marker(&rig).await, Vec::<String>::new());
     rig.end().await;
 }
 

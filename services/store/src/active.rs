@@ -11,6 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::bucket::Put;
 use crate::check_input::check_keys;
 use crate::db::endless;
+use crate::progress::Progress;
 use crate::{Store, StoreError};
 
 /// Reads at once.
@@ -83,7 +84,11 @@ impl Store {
         self.active().purge(&key, shortest).await
     }
 
-    pub(crate) async fn forget_all_active(&self, tenant: &str) -> Result<(), StoreError> {
+    pub(crate) async fn forget_all_active(
+        &self,
+        tenant: &str,
+        progress: &Progress,
+    ) -> Result<(), StoreError> {
         let mut from = 1;
         for _ in 0..KEYS_MAX {
             let next = self.active().next_entry(&encode(tenant), from).await?;
@@ -93,6 +98,7 @@ impl Store {
             // Each removal leaves a marker, which comes up here in its turn.
             if entry.value.is_some() {
                 self.active().purge(&key, Duration::from_secs(1)).await?;
+                progress.check("tenant's active users")?;
             }
             from = entry.revision + 1;
         }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use foil_proto::names::header;
 
 use crate::StoreError;
-use crate::traces::{next_at_leader, overwrite};
+use crate::wipe::{next_at_leader, overwrite};
 
 const OPERATION: &str = "KV-Operation";
 const PURGE: &str = "PURGE";

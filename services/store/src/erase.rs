@@ -3,12 +3,13 @@
 //! The erasure itself is stored first: from then on no writer that started earlier leaves anything
 //! behind. Then everything goes, in an order in which an interrupted attempt can be repeated.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use foil_proto::names::collection::{ITEMS, RECORDS};
 use foil_proto::names::user_key;
 use foil_proto::token::encode;
 use foil_proto::v1;
+use futures::future::try_join_all;
 use qdrant_client::qdrant::{Condition, Filter};
 use uuid::Uuid;
 
@@ -18,6 +19,7 @@ use crate::fence::SEQUENCE;
 use crate::ids::{erasure_id, tenant_erasure_id};
 use crate::model::{Deleted, Erased, ErasedRecord, ErasedTenant, Erasure, Record, RecordKey};
 use crate::point::{Fields, field};
+use crate::progress::{IN_FLIGHT, Progress};
 use crate::record_writes::erased_by;
 use crate::{Store, StoreError};
 
@@ -39,24 +41,42 @@ impl Store {
         user: &str,
         erasure: Erasure,
     ) -> Result<Erased, StoreError> {
+        self.erase_user_within(tenant, user, erasure, &mut Progress::default())
+            .await
+    }
+
+    /// The same, for as long as `progress` allows; an attempt that gets it back goes on where the last
+    /// one ended.
+    ///
+    /// # Errors
+    /// As there, and [`StoreError::Unfinished`].
+    pub async fn erase_user_within(
+        &self,
+        tenant: &str,
+        user: &str,
+        erasure: Erasure,
+        progress: &mut Progress,
+    ) -> Result<Erased, StoreError> {
         check_keys(tenant, Some(user), None)?;
         self.put_erasure(tenant, Some(user), erasure).await?;
         let cause = cause("erase", erasure_id(tenant, user), erasure);
         let of_user = of_tenant(tenant, [is(field::USER, user), erased_by(erasure)]);
-        let (records, _) = self.erase_records(tenant, of_user, &cause).await?;
+        self.erase_records(tenant, of_user, &cause, progress)
+            .await?;
         let recompare = self.cleared_by(tenant, &cause).await?;
         let key = user_key(tenant, user);
-        let profiles = self.remove_versions(&key, None).await?.unwrap_or(0);
+        progress.profiles += self.remove_versions(&key, None).await?.unwrap_or(0);
         self.forget_active(tenant, user).await?;
-        let mut removed = self.erase_traces_of_user(tenant, user, erasure).await?;
+        self.erase_traces_of_user(tenant, user, erasure, progress)
+            .await?;
         let (versions, reprofile) = self.forget_profiles_on(tenant, &recompare).await?;
-        removed.profiles_of_others = versions;
+        progress.purged.profiles_of_others += versions;
         let survivors = self.survivors(tenant, Some(user)).await?;
         Ok(Erased {
-            records,
-            profiles,
+            records: progress.records,
+            profiles: progress.profiles,
             differences_of_others: recompare.len() as u64,
-            removed,
+            removed: progress.removed(),
             recompare,
             reprofile,
             survivors,
@@ -78,11 +98,26 @@ impl Store {
         revision: u64,
         sequence: u64,
     ) -> Result<Option<ErasedRecord>, StoreError> {
+        self.erase_record_within(key, revision, sequence, &mut Progress::default())
+            .await
+    }
+
+    /// The same, in the way of [`Store::erase_user_within`].
+    ///
+    /// # Errors
+    /// As there, and [`StoreError::Unfinished`].
+    pub async fn erase_record_within(
+        &self,
+        key: &RecordKey,
+        revision: u64,
+        sequence: u64,
+        progress: &mut Progress,
+    ) -> Result<Option<ErasedRecord>, StoreError> {
         let there = self.record(key).await?;
         let Some(deleted) = self.delete_record(key, revision, sequence).await? else {
             return Ok(None);
         };
-        self.finish_erasing(key, (revision, sequence), there, deleted)
+        self.finish_erasing(key, revision, (there, deleted), progress)
             .await
             .map(Some)
     }
@@ -91,23 +126,27 @@ impl Store {
     pub(crate) async fn finish_erasing(
         &self,
         key: &RecordKey,
-        (revision, sequence): (u64, u64),
-        there: Option<Record>,
-        deleted: Deleted,
+        revision: u64,
+        (there, deleted): (Option<Record>, Deleted),
+        progress: &mut Progress,
     ) -> Result<ErasedRecord, StoreError> {
+        if there.is_some_and(|there| there.revision <= revision) {
+            progress.records = 1;
+        }
         let rests = |source: &v1::Source| source.item == key.item && source.revision <= revision;
         let tenant = &key.tenant;
         let (profiles, _) = self.forget_versions(tenant, &key.user, rests).await?;
-        let mut removed = self.erase_traces_of_record(key, revision, sequence).await?;
+        progress.profiles += profiles;
+        self.erase_traces_of_record(key, revision, progress).await?;
         let recompare = deleted.recompare;
         let (versions, reprofile) = self.forget_profiles_on(tenant, &recompare).await?;
-        removed.profiles_of_others = versions;
+        progress.purged.profiles_of_others += versions;
         // Looked for after the queue was: what it is queued for from now on stays there.
         let stands = self.record(key).await?.is_some();
         Ok(ErasedRecord {
-            records: u64::from(there.is_some_and(|there| there.revision <= revision)),
-            profiles,
-            removed,
+            records: progress.records,
+            profiles: progress.profiles,
+            removed: progress.removed(),
             recompare,
             reprofile,
             survivors: stands.then(|| key.clone()).into_iter().collect(),
@@ -126,21 +165,36 @@ impl Store {
         tenant: &str,
         erasure: Erasure,
     ) -> Result<ErasedTenant, StoreError> {
+        self.erase_tenant_within(tenant, erasure, &mut Progress::default())
+            .await
+    }
+
+    /// The same, in the way of [`Store::erase_user_within`].
+    ///
+    /// # Errors
+    /// As there, and [`StoreError::Unfinished`].
+    pub async fn erase_tenant_within(
+        &self,
+        tenant: &str,
+        erasure: Erasure,
+        progress: &mut Progress,
+    ) -> Result<ErasedTenant, StoreError> {
         check_keys(tenant, None, None)?;
         self.put_erasure(tenant, None, erasure).await?;
         let cause = cause("erase-tenant", tenant_erasure_id(tenant), erasure);
         let all = of_tenant(tenant, [erased_by(erasure)]);
-        let (records, users) = self.erase_records(tenant, all, &cause).await?;
-        let items = self.erase_items(tenant, erasure.sequence).await?;
+        self.erase_records(tenant, all, &cause, progress).await?;
+        progress.items += self.erase_items(tenant, erasure.sequence).await?;
         self.fold_erasures(tenant, erasure.sequence).await?;
-        let profiles = self.erase_profiles_of_tenant(tenant, &users).await?;
-        self.forget_all_active(tenant).await?;
-        let removed = self.erase_traces_of_tenant(tenant, erasure).await?;
+        self.erase_profiles_of_tenant(tenant, progress).await?;
+        self.forget_all_active(tenant, progress).await?;
+        self.erase_traces_of_tenant(tenant, erasure, progress)
+            .await?;
         Ok(ErasedTenant {
-            records,
-            items,
-            profiles,
-            removed,
+            records: progress.records,
+            items: progress.items,
+            profiles: progress.profiles,
+            removed: progress.removed(),
             recompare: self.cleared_by(tenant, &cause).await?,
             survivors: self.survivors(tenant, None).await?,
         })
@@ -159,15 +213,15 @@ impl Store {
         self.keys(tenant, all, "surviving records").await
     }
 
-    /// Removes the records that match, and others' differences that rest on them. Gives how many had
-    /// a text, and whose they were.
+    /// Removes the records that match, and others' differences that rest on them. Counts those that had
+    /// a text, and notes whose profiles are to go.
     async fn erase_records(
         &self,
         tenant: &str,
         erased: Filter,
         cause: &str,
-    ) -> Result<(u64, BTreeSet<String>), StoreError> {
-        let (mut records, mut users) = (0, BTreeSet::new());
+        progress: &mut Progress,
+    ) -> Result<(), StoreError> {
         for _ in pages() {
             let part = Part::Fields(&[field::DELETED, field::USER]);
             let (points, _) = self
@@ -175,11 +229,16 @@ impl Store {
                 .page(RECORDS, tenant, erased.clone(), part, (None, PAGE))
                 .await?;
             if points.is_empty() {
-                return Ok((records, users));
+                return Ok(());
             }
+            let mut records = 0;
             for point in &points {
                 records += u64::from(!point.bool(field::DELETED)?);
-                users.extend(point.opt_str(field::USER)?.map(str::to_owned));
+                let key = point.opt_str(field::USER)?;
+                let key = key.map(|user| user_key(tenant, user));
+                progress
+                    .keys
+                    .extend(key.filter(|key| !progress.keys_gone.contains(key)));
             }
             let ids: Vec<Uuid> = points.iter().map(|point| point.id).collect();
             let these = || {
@@ -193,6 +252,8 @@ impl Store {
             self.db().set_payload(RECORDS, these(), unusable).await?;
             self.clear_using(tenant, &ids, cause).await?;
             self.db().delete(RECORDS, these()).await?;
+            progress.records += records;
+            progress.check("erase records")?;
         }
         Err(endless("erase records"))
     }
@@ -215,30 +276,49 @@ impl Store {
         Ok(items)
     }
 
-    /// `users`: whose profile may be under way though none is stored yet.
+    /// Of those whose records went, since a profile may be under way though none is stored yet; then all
+    /// that are stored.
     async fn erase_profiles_of_tenant(
         &self,
         tenant: &str,
-        users: &BTreeSet<String>,
-    ) -> Result<u64, StoreError> {
-        let mut removed = 0;
-        for user in users {
-            let key = user_key(tenant, user);
-            removed += self.remove_versions(&key, None).await?.unwrap_or(0);
+        progress: &mut Progress,
+    ) -> Result<(), StoreError> {
+        while !progress.keys.is_empty() {
+            let keys: BTreeSet<String> = progress.keys.iter().take(IN_FLIGHT).cloned().collect();
+            self.remove_profiles(keys, progress).await?;
         }
-        let mut done: HashSet<String> = users.iter().map(|u| user_key(tenant, u)).collect();
-        let mut from = 1;
         let of_tenant = encode(tenant);
         for _ in 0..KEYS_MAX {
+            let from = progress.keys_seen + 1;
             let Some((key, entry)) = self.profiles().next_entry(&of_tenant, from).await? else {
-                return Ok(removed);
+                return Ok(());
             };
-            from = entry.revision + 1;
-            if done.insert(key.clone()) {
-                removed += self.remove_versions(&key, None).await?.unwrap_or(0);
+            if !progress.keys_gone.contains(&key) {
+                self.remove_profiles([key].into(), progress).await?;
             }
+            progress.keys_seen = entry.revision;
+            progress.check("tenant's profiles")?;
         }
         Err(endless("tenant's profiles"))
+    }
+
+    async fn remove_profiles(
+        &self,
+        keys: BTreeSet<String>,
+        progress: &mut Progress,
+    ) -> Result<(), StoreError> {
+        let mut removals = Vec::with_capacity(keys.len());
+        for key in &keys {
+            removals.push(self.remove_versions(key, None));
+        }
+        for removed in try_join_all(removals).await? {
+            progress.profiles += removed.unwrap_or(0);
+        }
+        for key in keys {
+            progress.keys.remove(&key);
+            progress.keys_gone.insert(key);
+        }
+        progress.check("tenant's profiles")
     }
 }
 

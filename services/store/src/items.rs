@@ -69,8 +69,8 @@ impl Store {
         })
     }
 
-    /// Whether an item's update must neither be stored nor stay in the log: the tenant was erased
-    /// after it.
+    /// Whether an item's update must neither be stored nor stay anywhere: the tenant was erased after
+    /// it, or after this revision of the item.
     ///
     /// # Errors
     /// From Qdrant, or [`StoreError::Corrupt`].
@@ -78,7 +78,7 @@ impl Store {
         &self,
         tenant: &str,
         item: &str,
-        sequence: u64,
+        (revision, sequence): (u64, u64),
     ) -> Result<bool, StoreError> {
         check_keys(tenant, None, Some(item))?;
         if self.tenant_erased(tenant).await? >= sequence {
@@ -86,8 +86,9 @@ impl Store {
         }
         let id = item_id(tenant, item);
         let point = self.db().get_one(ITEMS, tenant, id, Part::Payload).await?;
-        let deleted = point.map(|point| point.opt_bool(field::DELETED));
-        Ok(deleted.transpose()?.flatten() == Some(true))
+        let Some(point) = point else { return Ok(false) };
+        let deleted = point.opt_bool(field::DELETED)? == Some(true);
+        Ok(deleted && REVISION.read(&point)? >= revision)
     }
 
     /// One item.

@@ -27,6 +27,7 @@ mod compaction;
 mod config;
 mod db;
 mod differences;
+mod doomed;
 mod erase;
 mod error;
 pub mod events;
@@ -38,6 +39,7 @@ pub mod metrics;
 mod model;
 mod point;
 mod profiles;
+mod progress;
 pub mod provision;
 mod qdrant;
 mod record_writes;
@@ -46,6 +48,7 @@ mod room;
 mod store;
 mod traces;
 mod users;
+mod wipe;
 
 pub use compaction::Compaction;
 pub use config::StoreConfig;
@@ -55,6 +58,7 @@ pub use model::{
     Deleted, Due, Erased, ErasedRecord, ErasedTenant, Erasure, Item, OptedOut, ProfileSlot, Record,
     RecordKey, RecordWrite, StoredProfile, UserState, Written,
 };
+pub use progress::Progress;
 pub use provision::{Change, Limits, ProvisionConfig, ProvisionReport, provision};
 pub use store::Store;
 

@@ -8,6 +8,7 @@ use crate::check_input::check_difference;
 use crate::fence::REVISION;
 use crate::model::{Record, RecordWrite};
 use crate::point::{Fields, Point, field};
+use crate::progress::Progress;
 use crate::support::{Rig, TENANT, at, difference, item_of, record, users_of};
 use crate::{RecordKey, Store};
 
@@ -106,8 +107,9 @@ async fn a_newer_revision_that_comes_during_a_delete_is_named() {
                 .await
                 .unwrap();
         }
-        let place = (revision, 8);
-        let erased = store.finish_erasing(&key, place, there, deleted.unwrap());
+        let mut progress = Progress::default();
+        let found = (there, deleted.unwrap());
+        let erased = store.finish_erasing(&key, revision, found, &mut progress);
         erased.await.unwrap().survivors
     };
     store.put_record(&record("ben", "kettle", 1)).await.unwrap();

@@ -1,11 +1,10 @@
 //! Erasing a user: what goes, what stays, and that it stays so.
 
 use foil_proto::names::{header, stream, subject};
-use foil_proto::v1::{self, update::Change};
+use foil_proto::v1;
 use foil_store::{RecordKey, Store, Written};
-use prost::Message as _;
 
-use crate::support::{Rig, TENANT, at, difference, item_of, profile, record, users_of};
+use crate::support::{Rig, TENANT, at, difference, item_of, profile, record, update, users_of};
 
 async fn records_of(store: &Store, user: &str) -> usize {
     store.user_records(TENANT, user, 999).await.unwrap().len()
@@ -122,8 +121,20 @@ async fn what_was_written_before_the_erasure_is_refused_whenever_it_arrives() {
     let store = &rig.store;
     let mut write = record("ben", "kettle", 1);
     let now = write.occurred_at_ms;
+    let js = rig.jetstream().await;
+    let log = async |user: &str, occurred_at_ms: i64| {
+        let payload = update(user, occurred_at_ms);
+        let sent = js.publish(subject::update(TENANT, user), payload.into());
+        sent.await.unwrap().await.unwrap().sequence
+    };
+    while log("mara", now).await < 20 {}
+    let (old, later, timeless) = (
+        log("ben", now).await,
+        log("ben", now + 1).await,
+        log("ben", 0).await,
+    );
     // Stored already when the erasure, whose message came before it, is worked on.
-    write.sequence = 25;
+    write.sequence = old;
     store.put_record(&write).await.unwrap();
     let erasure = foil_store::Erasure {
         sequence: 20,
@@ -131,6 +142,12 @@ async fn what_was_written_before_the_erasure_is_refused_whenever_it_arrives() {
     };
     let erased = store.erase_user(TENANT, "ben", erasure).await.unwrap();
     assert_eq!((erased.records, records_of(store, "ben").await), (1, 0));
+    assert_eq!(erased.removed.log, 2);
+    let updates = js.get_stream(stream::UPDATES).await.unwrap();
+    for (sequence, stays) in [(1, true), (old, false), (later, true), (timeless, false)] {
+        let found = updates.get_raw_message(sequence).await;
+        assert_eq!(found.is_ok(), stays, "{sequence}");
+    }
     // Published again, long after, as a restore does: with a new place in the log.
     write.sequence = 1_000;
     write.revision = u64::MAX;
@@ -306,17 +323,9 @@ async fn what_came_after_it_stays_and_is_named() {
             subject::update(TENANT, "ben").as_str(),
         );
         headers.insert(header::DEAD_SEQUENCE, sequence.to_string().as_str());
-        let record = v1::RecordUpsert {
-            user: "ben".to_owned(),
-            occurred_at_ms,
-            ..v1::RecordUpsert::default()
-        };
-        let update = v1::Update {
-            tenant: TENANT.to_owned(),
-            change: Some(Change::RecordUpsert(record)),
-        };
         let subject = subject::dead("embedder", TENANT);
-        let sent = js.publish_with_headers(subject, headers, update.encode_to_vec().into());
+        let payload = update("ben", occurred_at_ms);
+        let sent = js.publish_with_headers(subject, headers, payload.into());
         sent.await.unwrap().await.unwrap().sequence
     };
     let after = at(20).at_ms + 1;

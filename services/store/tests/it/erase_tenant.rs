@@ -145,10 +145,13 @@ async fn a_replay_brings_nothing_of_it_back_and_it_may_begin_anew() {
         assert_eq!(old, Written::Stale);
         assert!(
             store
-                .is_item_erased(TENANT, "kettle", sequence)
+                .is_item_erased(TENANT, "kettle", (3, sequence))
                 .await
                 .unwrap()
         );
+        // A higher revision brings the item back, if it came after the erasure.
+        let newer = store.is_item_erased(TENANT, "kettle", (4, sequence));
+        assert_eq!(newer.await.unwrap(), sequence < 100);
         let choice = store.put_opt_out(TENANT, "ben", true, 4).await.unwrap();
         assert_eq!(choice.written, Written::Same);
     }

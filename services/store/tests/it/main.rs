@@ -6,6 +6,7 @@ mod active;
 mod differences;
 mod erase;
 mod erase_bytes;
+mod erase_large;
 mod erase_record;
 mod erase_tenant;
 mod items;

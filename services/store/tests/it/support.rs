@@ -8,6 +8,7 @@ use foil_runtime::testing::NatsServer;
 use foil_store::{
     Erasure, ProvisionConfig, Record, RecordKey, RecordWrite, Store, StoreConfig, provision,
 };
+use prost::Message as _;
 use qdrant_client::Qdrant;
 use tempfile::TempDir;
 
@@ -162,6 +163,23 @@ pub fn difference(target: &Record, representatives: &[&Record]) -> v1::Differenc
             completion_tokens: 80,
         }),
     }
+}
+
+/// An update as it stands in the log, with a text that the user wrote at that time.
+pub fn update(user: &str, occurred_at_ms: i64) -> Vec<u8> {
+    let record = v1::RecordUpsert {
+        user: user.to_owned(),
+        item: "kettle".to_owned(),
+        text: format!("{user} on it"),
+        occurred_at_ms,
+        revision: 1,
+        ..v1::RecordUpsert::default()
+    };
+    let update = v1::Update {
+        tenant: TENANT.to_owned(),
+        change: Some(v1::update::Change::RecordUpsert(record)),
+    };
+    update.encode_to_vec()
 }
 
 pub fn profile(user: &str, version: u64) -> v1::Profile {
