@@ -1,12 +1,14 @@
 //! The configuration of the extractor.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Duration;
 
 use foil_llm::EngineConfig;
+use foil_llm::config::require_patience;
 use foil_runtime::{
     AdminConfig, Common, Faults, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
-    Validate, WorkerConfig,
+    Tenants, Validate, WorkerConfig,
 };
 use foil_store::StoreConfig;
 use serde::{Deserialize, Serialize};
@@ -39,11 +41,7 @@ impl Validate for Config {
         faults.section("store", &self.store);
         faults.section("llm", &self.llm);
         faults.section("extractor", &self.extractor);
-        faults.require(
-            self.extractor.worker.timeout > self.llm.timeout,
-            "extractor.worker.timeout",
-            "must be longer than llm.timeout, or no slow answer is ever seen",
-        );
+        require_patience(faults, &self.llm, "extractor", &self.extractor.worker);
     }
 }
 
@@ -94,6 +92,29 @@ pub struct ExtractorConfig {
     /// keeps what was pulled before from using up its attempts.
     #[serde(with = "humantime_serde")]
     pub outage_delay: Duration,
+    /// What is different for a tenant, by its id.
+    pub tenants: Tenants<TenantConfig>,
+}
+
+/// `[extractor.tenants.<id>]`: what is set here goes before `[extractor]`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantConfig {
+    /// Names of those of `extractor.criteria` that are compared; their order stays.
+    pub criteria: Option<Vec<String>>,
+    pub facts: Option<usize>,
+}
+
+impl ExtractorConfig {
+    /// The section as it is for this tenant.
+    pub fn of(&self, tenant: &str) -> Cow<'_, Self> {
+        self.tenants.over(tenant, self, |section, own| {
+            if let Some(names) = &own.criteria {
+                section.criteria.retain(|c| names.contains(&c.name));
+            }
+            section.facts = own.facts.unwrap_or(section.facts);
+        })
+    }
 }
 
 impl Default for ExtractorConfig {
@@ -112,6 +133,7 @@ impl Default for ExtractorConfig {
             item_records: 256,
             profile_debounce: Duration::from_secs(3),
             outage_delay: Duration::from_secs(15),
+            tenants: Tenants::default(),
         }
     }
 }
@@ -120,7 +142,15 @@ impl Validate for ExtractorConfig {
     fn validate(&self, faults: &mut Faults) {
         faults.section("worker", &self.worker);
         check_criteria(&self.criteria, faults);
-        faults.require(self.facts <= 8, "facts", "is above 8");
+        check_facts(self.facts, faults);
+        self.tenants.validate(faults, |own, faults| {
+            if let Some(names) = &own.criteria {
+                check_names(names, &self.criteria, faults);
+            }
+            if let Some(facts) = own.facts {
+                check_facts(facts, faults);
+            }
+        });
         faults.require(
             (32..=4096).contains(&self.max_tokens),
             "max_tokens",
@@ -176,6 +206,25 @@ fn check_criteria(criteria: &[Criterion], faults: &mut Faults) {
                 let problem = format_args!("{feature:?} of {name:?} is unknown");
                 faults.add("criteria.features", problem);
             }
+        }
+    }
+}
+
+fn check_facts(facts: usize, faults: &mut Faults) {
+    faults.require(facts <= 8, "facts", "is above 8");
+}
+
+/// A tenant's choice of the section's criteria.
+fn check_names(names: &[String], criteria: &[Criterion], faults: &mut Faults) {
+    faults.require(!names.is_empty(), "criteria", "names none");
+    let mut known = HashSet::new();
+    for name in names {
+        if !criteria.iter().any(|criterion| criterion.name == *name) {
+            let problem = format_args!("{name:?} is none of extractor.criteria");
+            faults.add("criteria", problem);
+        }
+        if !known.insert(name) {
+            faults.add("criteria", format_args!("{name:?} is there twice"));
         }
     }
 }
@@ -252,5 +301,44 @@ mod tests {
             ..ExtractorConfig::default()
         };
         assert_eq!(Faults::of(&none)[0].key, "criteria");
+    }
+
+    fn with_tenants(tenants: serde_json::Value) -> ExtractorConfig {
+        let config = serde_json::json!({ "tenants": tenants });
+        serde_json::from_value(config).expect("a configuration")
+    }
+
+    #[test]
+    fn a_tenant_goes_before_the_rest() {
+        let config = with_tenants(serde_json::json!({
+            "acme": { "criteria": ["semantics", "writing"] },
+            "globex": { "facts": 0 },
+        }));
+        assert!(Faults::of(&config).is_empty());
+        let of = |tenant: &str| {
+            let section = config.of(tenant);
+            let names = section.criteria.iter().map(|c| c.name.as_str());
+            (names.collect::<Vec<_>>().join(" "), section.facts)
+        };
+        assert_eq!(of("acme"), ("writing semantics".to_owned(), 2));
+        assert_eq!(of("globex"), ("writing emotion semantics".to_owned(), 0));
+        assert_eq!(of("other"), ("writing emotion semantics".to_owned(), 2));
+    }
+
+    #[test]
+    fn a_fault_names_the_tenant() {
+        let config = with_tenants(serde_json::json!({
+            "acme": { "criteria": ["luck", "writing", "writing"], "facts": 9 },
+            "globex": { "criteria": [] },
+        }));
+        let faults = Faults::of(&config);
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let expected = [
+            "tenants.acme.criteria: \"luck\" is none of extractor.criteria",
+            "tenants.acme.criteria: \"writing\" is there twice",
+            "tenants.acme.facts: is above 8",
+            "tenants.globex.criteria: names none",
+        ];
+        assert_eq!(faults, expected);
     }
 }

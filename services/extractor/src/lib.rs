@@ -26,7 +26,7 @@ use foil_proto::names::{stage as stages, stream};
 use foil_runtime::{RunError, Service, StageSpec, run_stage};
 use foil_store::{Store, events};
 
-pub use config::{Config, Criterion, ExtractorConfig};
+pub use config::{Config, Criterion, ExtractorConfig, TenantConfig};
 pub use foil_llm::leak;
 pub use stage::Extractor;
 

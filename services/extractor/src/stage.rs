@@ -145,10 +145,10 @@ impl Extractor {
         comparison: &Comparison<'_>,
         cx: &Context,
     ) -> Result<Answer<Vec<v1::Finding>>, StageError> {
-        let sources = comparison.sources(&self.config);
-        let request =
-            |share| comparison.request(&self.prompt, &self.config, &*self.asker.model, share);
-        let check = |answer: &_| findings::check(answer, &self.config.criteria, &sources);
+        let config = self.config.of(&comparison.target.key.tenant);
+        let sources = comparison.sources(&config);
+        let request = |share| comparison.request(&self.prompt, &config, &*self.asker.model, share);
+        let check = |answer: &_| findings::check(answer, &config.criteria, &sources);
         self.asker.ask(cx, request, check).await
     }
 

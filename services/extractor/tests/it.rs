@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use foil_extractor::{ExtractorConfig, TenantConfig};
 use foil_llm::stub::{Mode, Scripted, count};
 use foil_proto::names::{stream, subject};
 use foil_store::RecordKey;
@@ -202,6 +203,39 @@ async fn one_bad_answer_is_asked_again_at_once() {
     let requests = model.requests();
     assert_ne!(requests[0].seed, requests[1].seed);
     assert!(requests[1].temperature > 0.5);
+    rig.stop(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_has_criteria_and_facts_of_its_own() {
+    let rig = Rig::start().await;
+    let token = rig.kettle().await;
+    let finding = json!({ "statement": "The author writes without any verbs.", "confidence": 0.7 });
+    let model = Scripted::always(json!({ "emotion": finding }).to_string());
+    let of = |criterion: &str, facts| TenantConfig {
+        criteria: Some(vec![criterion.to_owned()]),
+        facts: Some(facts),
+    };
+    let own = [(TENANT, of("emotion", 0)), ("globex", of("writing", 1))];
+    let own = own.map(|(tenant, own)| (tenant.to_owned(), own));
+    let config = ExtractorConfig {
+        tenants: own.into_iter().collect(),
+        ..config()
+    };
+    let running = rig.run(model.clone(), config);
+    rig.publish(&token).await;
+    until_stored(&rig).await;
+    assert_eq!(model.calls(), 1);
+    let difference = rig.record(&mara()).await.difference.unwrap();
+    let criteria = difference.findings.iter().map(|f| f.criterion.as_str());
+    assert_eq!(criteria.collect::<Vec<_>>(), ["emotion"]);
+    let requests = model.requests();
+    let messages = requests[0].messages.iter().map(|m| m.content.as_str());
+    let said = messages.collect::<Vec<_>>().join("\n");
+    assert!(said.contains("- emotion: whether the tone"), "{said}");
+    for left_out in ["- writing:", "- semantics:", "What was measured"] {
+        assert!(!said.contains(left_out), "{left_out}: {said}");
+    }
     rig.stop(running).await;
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use foil_proto::v1;
 use foil_store::{Store, StoreError};
 use tokio::time::Instant;
 
+use crate::bm25::Words;
 use crate::config::GeneratorConfig;
 use crate::history::{Sample, Topic, key_samples, of_items};
 use crate::others::{self, CANDIDATES, SHARED_ITEMS};
@@ -17,16 +19,17 @@ const SIMILAR_READ: usize = 16;
 /// What a request waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
-    /// A profile that holds differences.
+    /// A profile that holds differences; any for a strategy that uses none.
     pub(crate) differences: bool,
     /// This version or a newer one; 0: any.
     pub(crate) min_version: u64,
 }
 
 impl Wish {
-    fn is_granted(self, known: &Known) -> bool {
+    fn is_granted(self, strategy: Strategy, known: &Known) -> bool {
         let profile = known.profile.as_ref();
-        let compared = !self.differences || profile.is_some_and(|p| p.strategy == "dpl");
+        let enough = |p: &v1::Profile| strategy == Strategy::IntSum || p.strategy == "dpl";
+        let compared = !self.differences || profile.is_some_and(enough);
         let version = profile.map_or(0, |profile| profile.version);
         compared && version >= self.min_version
     }
@@ -88,7 +91,7 @@ pub(crate) async fn gather(
         profile: profile.map(|stored| stored.profile),
         has_history: !records.is_empty(),
         history: of_items(history, &items),
-        samples: key_samples(topic, records, &items, config.key_samples),
+        samples: key_samples(topic, records, &items, config.key_samples, Words::default()),
         ..Known::default()
     };
     match question.strategy {
@@ -155,7 +158,7 @@ pub(crate) async fn await_known(
 ) -> Result<Known, StoreError> {
     let mut known = gather(store, config, question, topic).await?;
     let personal = matches!(question.strategy, Strategy::Dpl | Strategy::IntSum);
-    while personal && !wish.is_granted(&known) {
+    while personal && !wish.is_granted(question.strategy, &known) {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
@@ -164,7 +167,7 @@ pub(crate) async fn await_known(
         // Only the small part is read again and again.
         let profile = store.profile(question.tenant, question.user).await?;
         known.profile = profile.map(|stored| stored.profile);
-        if wish.is_granted(&known) {
+        if wish.is_granted(question.strategy, &known) {
             known = gather(store, config, question, topic).await?;
         }
     }

@@ -1,21 +1,18 @@
 //! The configuration of `foil-generator`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::time::Duration;
 
 use foil_llm::EngineConfig;
-use foil_proto::check::{GENERATE_TOKENS_MAX, TENANT_BYTES_MAX};
+use foil_proto::check::GENERATE_TOKENS_MAX;
 use foil_runtime::{
     AdminConfig, Common, Faults, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
-    Validate, WorkerConfig,
+    Tenants, Validate, WorkerConfig,
 };
 use foil_store::StoreConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::strategy::{Strategy, Summary};
-
-/// Most tenants with a section of their own.
-const TENANTS_MAX: usize = 4_096;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -64,7 +61,7 @@ pub struct GeneratorConfig {
     /// Where the summary in a context comes from.
     pub summary: Summary,
     /// What is different for a tenant, by its id.
-    pub tenants: BTreeMap<String, TenantConfig>,
+    pub tenants: Tenants<TenantConfig>,
     /// Newest records of a user that are searched for key samples.
     pub history_max: usize,
     /// Most key samples in a context.
@@ -112,17 +109,25 @@ pub struct GeneratorConfig {
 pub struct TenantConfig {
     pub strategy: Option<Strategy>,
     pub summary: Option<Summary>,
+    pub key_samples: Option<usize>,
+    pub facts: Option<usize>,
 }
 
 impl GeneratorConfig {
-    /// How a context is built for a request of this tenant that names this strategy, or none.
-    pub fn how(&self, tenant: &str, asked: &str) -> (Strategy, Summary) {
-        let own = self.tenants.get(tenant).copied().unwrap_or_default();
-        let strategy = Strategy::parse(asked).or(own.strategy);
-        (
-            strategy.unwrap_or(self.strategy),
-            own.summary.unwrap_or(self.summary),
-        )
+    /// The section as it is for this tenant.
+    pub fn of(&self, tenant: &str) -> Cow<'_, Self> {
+        self.tenants.over(tenant, self, |section, own| {
+            section.strategy = own.strategy.unwrap_or(section.strategy);
+            section.summary = own.summary.unwrap_or(section.summary);
+            section.key_samples = own.key_samples.unwrap_or(section.key_samples);
+            section.facts = own.facts.unwrap_or(section.facts);
+        })
+    }
+
+    /// How a context is built for a request that names this strategy, or none.
+    pub fn how(&self, asked: &str) -> (Strategy, Summary) {
+        let strategy = Strategy::parse(asked).unwrap_or(self.strategy);
+        (strategy, self.summary)
     }
 }
 
@@ -136,7 +141,7 @@ impl Default for GeneratorConfig {
             reply_prefix: "_INBOX".to_owned(),
             strategy: Strategy::default(),
             summary: Summary::default(),
-            tenants: BTreeMap::new(),
+            tenants: Tenants::default(),
             history_max: 512,
             key_samples: 8,
             sample_chars: 600,
@@ -172,7 +177,6 @@ impl Validate for GeneratorConfig {
         );
         for (key, value, most) in [
             ("history_max", self.history_max, 8_192),
-            ("key_samples", self.key_samples, 32),
             ("sample_chars", self.sample_chars, 8_000),
             ("description_chars", self.description_chars, 16_384),
             ("activation_items", self.activation_items, 4_096),
@@ -183,16 +187,14 @@ impl Validate for GeneratorConfig {
         }
         for (key, value, most) in [
             ("sample_words_min", self.sample_words_min, 400),
-            ("facts", self.facts, 16),
             ("similar_users", self.similar_users, 8),
-            ("tenants", self.tenants.len(), TENANTS_MAX),
         ] {
             faults.require(value <= most, key, format_args!("is above {most}"));
         }
-        for tenant in self.tenants.keys() {
-            let named = (1..=TENANT_BYTES_MAX).contains(&tenant.len());
-            faults.require(named, "tenants", "holds an id that is not 1 to 64 bytes");
-        }
+        check_own(Some(self.key_samples), Some(self.facts), faults);
+        self.tenants.validate(faults, |own, faults| {
+            check_own(own.key_samples, own.facts, faults);
+        });
         faults.require(
             (64..=1024).contains(&self.summary_tokens),
             "summary_tokens",
@@ -203,20 +205,16 @@ impl Validate for GeneratorConfig {
             "max_tokens",
             "is not within 1 and 2048",
         );
-        faults.require(
-            (0.0..=2.0).contains(&self.temperature),
-            "temperature",
-            "is not within 0 and 2",
-        );
+        for (key, value) in [
+            ("temperature", self.temperature),
+            ("frequency_penalty", self.frequency_penalty),
+        ] {
+            faults.require((0.0..=2.0).contains(&value), key, "is not within 0 and 2");
+        }
         faults.require(
             self.top_p > 0.0 && self.top_p <= 1.0,
             "top_p",
             "is not above 0 and at most 1",
-        );
-        faults.require(
-            (0.0..=2.0).contains(&self.frequency_penalty),
-            "frequency_penalty",
-            "is not within 0 and 2",
         );
         faults.require(
             (Duration::from_millis(10)..=Duration::from_secs(10)).contains(&self.poll),
@@ -234,6 +232,20 @@ impl Validate for GeneratorConfig {
             "is above 1 h",
         );
     }
+}
+
+/// The numbers that a tenant may have of its own, where they are set.
+fn check_own(key_samples: Option<usize>, facts: Option<usize>, faults: &mut Faults) {
+    faults.require(
+        key_samples.is_none_or(|count| (1..=32).contains(&count)),
+        "key_samples",
+        "is not within 1 and 32",
+    );
+    faults.require(
+        facts.is_none_or(|count| count <= 16),
+        "facts",
+        "is above 16",
+    );
 }
 
 #[cfg(test)]
@@ -264,16 +276,35 @@ mod tests {
         let config: GeneratorConfig = serde_json::from_value(serde_json::json!({
             "strategy": "rag",
             "tenants": {
-                "acme": { "strategy": "persona-db" },
-                "globex": { "summary": "task" },
+                "acme": { "strategy": "persona-db", "key_samples": 2 },
+                "globex": { "summary": "task", "facts": 0 },
             },
         }))
         .expect("a configuration");
         assert!(Faults::of(&config).is_empty());
         let standing = Summary::Standing;
-        assert_eq!(config.how("acme", ""), (Strategy::PersonaDb, standing));
-        assert_eq!(config.how("acme", "dpl"), (Strategy::Dpl, standing));
-        assert_eq!(config.how("globex", ""), (Strategy::Rag, Summary::Task));
-        assert_eq!(config.how("other", ""), (Strategy::Rag, standing));
+        let how = |tenant: &str, asked: &str| config.of(tenant).how(asked);
+        assert_eq!(how("acme", ""), (Strategy::PersonaDb, standing));
+        assert_eq!(how("acme", "dpl"), (Strategy::Dpl, standing));
+        assert_eq!(how("globex", ""), (Strategy::Rag, Summary::Task));
+        assert_eq!(how("other", ""), (Strategy::Rag, standing));
+        let numbers = |tenant: &str| {
+            let section = config.of(tenant);
+            (section.key_samples, section.facts)
+        };
+        assert_eq!(numbers("acme"), (2, 6));
+        assert_eq!(numbers("globex"), (8, 0));
+        assert_eq!(numbers("other"), (8, 6));
+    }
+
+    #[test]
+    fn a_fault_names_the_tenant() {
+        let config = serde_json::json!({
+            "tenants": { "acme": { "key_samples": 0, "facts": 17 }, "globex": { "key_samples": 32 } },
+        });
+        let config: GeneratorConfig = serde_json::from_value(config).expect("a configuration");
+        let faults = Faults::of(&config);
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["tenants.acme.key_samples", "tenants.acme.facts"]);
     }
 }

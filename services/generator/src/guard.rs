@@ -1,6 +1,8 @@
-//! A text whose prompt shows what others wrote leaves only whole, and only when it repeats none of that.
+//! A text whose prompt shows what others wrote, or what was said of them, leaves only whole, and only
+//! when it repeats none of that.
 
 use foil_llm::leak::{Letters, quotes};
+use foil_llm::metrics::refused;
 use foil_llm::{ChatRequest, Completion, EngineError, LanguageModel, Usage, collect};
 
 use crate::history::Topic;
@@ -26,18 +28,25 @@ pub enum GuardError {
 }
 
 impl Guard {
-    /// None where the prompt shows nobody else's text. The user's own words and those of the item may
-    /// be said, whoever wrote the same.
+    /// None where the prompt shows nothing of anybody else: neither a text nor a summary, which may
+    /// quote one. The user's own words, what was summed up of them and the item's words may be said,
+    /// whoever wrote the same.
     pub fn of(known: &Known, topic: &Topic) -> Option<Self> {
-        if known.contrasts.is_empty() {
+        let contrasts = known.contrasts.iter().map(|other| &other.text);
+        let others: Vec<Letters> = contrasts
+            .chain(&known.similar)
+            .map(|text| Letters::of(text))
+            .collect();
+        if others.is_empty() {
             return None;
         }
-        let others = known.contrasts.iter();
-        let own = known.samples.iter().map(|s| s.record.text.as_str());
+        let samples = known.samples.iter().chain(&known.history);
+        let own = samples.map(|sample| &sample.record.text);
         let topic = [&topic.item_title, &topic.item_description, &topic.title];
+        let own = own.chain(&known.summary).chain(topic);
         Some(Self {
-            others: others.map(|other| Letters::of(&other.text)).collect(),
-            own: Letters::joined(own.chain(topic.map(String::as_str))),
+            others,
+            own: Letters::joined(own.map(String::as_str)),
         })
     }
 
@@ -66,6 +75,7 @@ impl Guard {
                 completion.usage = spent;
                 return Ok((completion, attempt as u32 + 1));
             }
+            refused(model.info());
             tracing::warn!(attempt, "a text repeats another user's");
         }
         Err(GuardError::Repeats)

@@ -3,7 +3,7 @@
 use foil_store::{Item, Record};
 use std::collections::HashMap;
 
-use crate::bm25;
+use crate::bm25::{self, Words};
 
 /// What is to be written about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,13 +19,13 @@ pub struct Topic {
 }
 
 impl Topic {
-    fn words(&self) -> Vec<String> {
+    fn words(&self, words: Words) -> Vec<String> {
         let about = if self.item_description.is_empty() {
             &self.item_title
         } else {
             &self.item_description
         };
-        bm25::words(&format!("{} {about}", self.title))
+        words.of(&format!("{} {about}", self.title))
     }
 }
 
@@ -38,12 +38,14 @@ pub struct Sample {
 }
 
 /// The at most `most` key samples of `records` (newest first), best first; where nothing matches,
-/// the newest. The user's text on the very item is none: a model would copy it.
+/// the newest. The user's text on the very item is none: a model would copy it. `words`: how texts are
+/// taken apart to be matched, by default the service's way.
 pub fn key_samples(
     topic: &Topic,
     records: Vec<Record>,
     items: &HashMap<String, Item>,
     most: usize,
+    words: Words,
 ) -> Vec<Sample> {
     let past: Vec<Record> = records
         .into_iter()
@@ -54,10 +56,10 @@ pub fn key_samples(
         let (title, description) = item.map_or(("", ""), |item| {
             (item.title.as_str(), item.description.as_str())
         });
-        bm25::words(&format!("{} {title} {description}", record.title))
+        words.of(&format!("{} {title} {description}", record.title))
     };
     let documents: Vec<Vec<String>> = past.iter().map(document).collect();
-    let best = bm25::best(&topic.words(), &documents, most);
+    let best = bm25::best(&topic.words(words), &documents, most);
     let best = best.into_iter().map(|index| past[index].clone());
     of_items(best, items)
 }

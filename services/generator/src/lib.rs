@@ -13,6 +13,7 @@ pub mod context;
 mod evidence;
 pub mod guard;
 pub mod history;
+mod metered;
 pub mod metrics;
 pub mod others;
 pub mod prompt;

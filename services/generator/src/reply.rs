@@ -3,14 +3,15 @@
 use std::time::SystemTime;
 
 use async_nats::Subject;
-use foil_llm::metrics::{Cost, charge};
-use foil_proto::names::{header, stage};
+use foil_proto::names::header;
 use foil_proto::v1::generate_reply::Part;
-use foil_proto::v1::{Failure, GenerateReply};
+use foil_proto::v1::{self, Failure, GenerateReply};
 use foil_runtime::{Classify as _, Context, Reason, StageError};
 use prost::Message as _;
 
+use crate::history::Sample;
 use crate::metrics;
+use crate::strategy::{Known, Strategy};
 
 /// Longest inbox subject, bytes.
 const SUBJECT_BYTES_MAX: usize = 256;
@@ -42,8 +43,6 @@ pub(crate) struct Reply {
     client: async_nats::Client,
     inbox: Subject,
     sequence: u32,
-    /// The request's, to put the cost of the reply to its tenant's account.
-    subject: String,
     asked_at: SystemTime,
     /// Strategy, and why it is less than what was asked for; empty before that is known.
     served: (String, String),
@@ -65,7 +64,6 @@ impl Reply {
             client: cx.client.clone(),
             inbox: Subject::from(inbox.to_owned()),
             sequence: 0,
-            subject: cx.subject.clone(),
             asked_at: cx.published_at,
             served: Default::default(),
             has_text: false,
@@ -104,15 +102,9 @@ impl Reply {
                 self.served = (context.strategy.clone(), context.degraded.clone());
             }
             Part::Delta(_) => self.has_text = true,
-            Part::Done(done) => {
+            Part::Done(_) => {
                 let result = if self.has_text { "text" } else { "context" };
                 metrics::replied(&self.served, result, self.asked_at);
-                let cost = Cost {
-                    calls: done.llm_calls,
-                    input_tokens: done.prompt_tokens,
-                    output_tokens: done.completion_tokens,
-                };
-                charge(&self.subject, stage::GENERATOR, cost);
             }
             Part::Failure(_) => {}
         }
@@ -124,6 +116,43 @@ impl Reply {
             tracing::warn!(%error, "a reply was not flushed");
         }
     }
+}
+
+/// The first part.
+pub(crate) fn context_part(
+    known: &Known,
+    strategy: Strategy,
+    degraded: &str,
+    block: String,
+) -> v1::Context {
+    let used = known
+        .profile
+        .as_ref()
+        .filter(|_| strategy != Strategy::NonPerso);
+    let written_at = used
+        .and_then(|profile| profile.provenance.as_ref())
+        .map(|provenance| provenance.created_at_ms)
+        .filter(|at| *at > 0);
+    let key_samples = if strategy == Strategy::NonPerso {
+        Vec::new()
+    } else {
+        let item = |sample: &Sample| sample.record.key.item.clone();
+        known.samples.iter().map(item).collect()
+    };
+    v1::Context {
+        strategy: strategy.as_str().to_owned(),
+        degraded: degraded.to_owned(),
+        profile_version: used.map_or(0, |profile| profile.version),
+        profile_age_ms: written_at.map_or(0, |at| (now_ms() - at).max(0)),
+        block,
+        key_samples,
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn check_inbox(inbox: &str, prefix: &str) -> Result<(), String> {

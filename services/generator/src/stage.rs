@@ -1,7 +1,7 @@
 //! From a request to the streamed reply.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use foil_llm::prompt::{PromptError, PromptFile};
 use foil_llm::{
@@ -22,8 +22,9 @@ use crate::config::GeneratorConfig;
 use crate::context::Material;
 use crate::guard::{Guard, GuardError};
 use crate::history::Topic;
+use crate::metered::Metered;
 use crate::prompt::{self, ComposeError, Task};
-use crate::reply::{Code, Reply};
+use crate::reply::{Code, Reply, context_part, now_ms};
 use crate::strategy::{Known, Strategy, Summary};
 use crate::summary::{self, Spent};
 
@@ -144,7 +145,8 @@ impl Generator {
             title: request.title.clone(),
         };
         let topic = answer::complete(&self.store, &request.tenant, topic).await?;
-        let how = self.config.how(&request.tenant, &request.strategy);
+        let config = self.config.of(&request.tenant);
+        let how = config.how(&request.strategy);
         let (asked, _) = how;
         let question = Question {
             tenant: &request.tenant,
@@ -152,14 +154,18 @@ impl Generator {
             strategy: asked,
         };
         let mut known =
-            answer::await_known(&self.store, &self.config, question, &topic, (wish, until)).await?;
+            answer::await_known(&self.store, &config, question, &topic, (wish, until)).await?;
+        let model = Metered {
+            model: self.model.as_ref(),
+            subject: &cx.subject,
+        };
         let spent = if request.context_only {
             Spent::default()
         } else {
-            self.summarise(how, &mut known).await?
+            self.summarise(how, &mut known, &model).await?
         };
         let (strategy, degraded) = known.strategy(asked);
-        let material = Material::new(strategy, &known, &self.config);
+        let material = Material::new(strategy, &known, &config);
         let block = material.render(&self.prompt).map_err(internal)?;
         let context = context_part(&known, strategy, degraded, block);
         reply.send(Part::Context(context)).await;
@@ -170,13 +176,21 @@ impl Generator {
         let guard = Guard::of(&known, &topic);
         let chat = self.chat(request, topic, &material)?;
         match guard {
-            Some(guard) => self.write_guarded(chat, spent, &guard, reply).await,
-            None => self.write(chat, spent, reply).await,
+            Some(guard) => {
+                let asked = (&model, &guard);
+                self.write_guarded(chat, spent, asked, reply).await
+            }
+            None => self.write(chat, spent, &model, reply).await,
         }
     }
 
-    async fn summarise(&self, how: (Strategy, Summary), known: &mut Known) -> Result<Spent, Stop> {
-        let (config, model) = (&self.config, self.model.as_ref());
+    async fn summarise(
+        &self,
+        how: (Strategy, Summary),
+        known: &mut Known,
+        model: &Metered<'_>,
+    ) -> Result<Spent, Stop> {
+        let config = &self.config;
         let made = summary::make(&self.summary_prompt, how, known, config, model).await;
         made.map_err(|error| match error {
             AskError::Engine(error) | AskError::Build(BuildError::Engine(error)) => {
@@ -234,10 +248,10 @@ impl Generator {
         &self,
         chat: ChatRequest,
         mut spent: Spent,
-        guard: &Guard,
+        (model, guard): (&Metered<'_>, &Guard),
         reply: &mut Reply,
     ) -> Result<(), Stop> {
-        let answer = guard.ask(self.model.as_ref(), chat).await;
+        let answer = guard.ask(model, chat).await;
         let (text, tries) = answer.map_err(|error| match error {
             GuardError::Engine(error) => engine_failed(&error),
             error @ GuardError::Repeats => internal(error),
@@ -252,8 +266,13 @@ impl Generator {
         Ok(())
     }
 
-    async fn write(&self, chat: ChatRequest, spent: Spent, reply: &mut Reply) -> Result<(), Stop> {
-        let model = self.model.as_ref();
+    async fn write(
+        &self,
+        chat: ChatRequest,
+        spent: Spent,
+        model: &Metered<'_>,
+        reply: &mut Reply,
+    ) -> Result<(), Stop> {
         let stream = model.chat(chat).await.map_err(|e| engine_failed(&e))?;
         let mut chunks = stream.ready_chunks(COALESCED);
         let mut sent = 0;
@@ -320,31 +339,6 @@ impl Generator {
     }
 }
 
-fn context_part(known: &Known, strategy: Strategy, degraded: &str, block: String) -> v1::Context {
-    let used = known
-        .profile
-        .as_ref()
-        .filter(|_| strategy != Strategy::NonPerso);
-    let written_at = used
-        .and_then(|profile| profile.provenance.as_ref())
-        .map(|provenance| provenance.created_at_ms)
-        .filter(|at| *at > 0);
-    let key_samples = if strategy == Strategy::NonPerso {
-        Vec::new()
-    } else {
-        let item = |sample: &crate::history::Sample| sample.record.key.item.clone();
-        known.samples.iter().map(item).collect()
-    };
-    v1::Context {
-        strategy: strategy.as_str().to_owned(),
-        degraded: degraded.to_owned(),
-        profile_version: used.map_or(0, |profile| profile.version),
-        profile_age_ms: written_at.map_or(0, |at| (now_ms() - at).max(0)),
-        block,
-        key_samples,
-    }
-}
-
 /// All that is wrong with a request.
 fn check_request(request: &GenerateRequest, cx: &Context) -> Result<(), String> {
     check::generate(request).map_err(|faults| faults.to_string())?;
@@ -360,11 +354,6 @@ fn time_left(deadline_ms: i64, worker: Duration) -> Duration {
     let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
     let left = left.saturating_sub(MARGIN.min(left / 10));
     left.min(worker.saturating_sub(WORKER_MARGIN.min(worker / 10)))
-}
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn internal(error: impl std::fmt::Display) -> Stop {

@@ -159,8 +159,9 @@ pub enum EngineError {
     /// The engine's thread or process died during the request; a later attempt may succeed.
     #[error("engine died: {0}")]
     Died(String),
-    /// The model could not be loaded: missing, truncated, or of the wrong kind. Names the file.
-    #[error("cannot load model {file}: {cause}")]
+    /// The model could not be loaded: missing, truncated, or of the wrong kind. Names the key and the
+    /// file.
+    #[error("llm.model: cannot load model {file}: {cause}")]
     Load { file: String, cause: String },
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foil_runtime::WorkerConfig;
 use foil_runtime::config::{Faults, Secret, Validate};
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +124,20 @@ impl Validate for EngineConfig {
     }
 }
 
+/// Requires that the worker of the section `stage` waits longer for an answer than the engine does.
+pub fn require_patience(
+    faults: &mut Faults,
+    llm: &EngineConfig,
+    stage: &str,
+    worker: &WorkerConfig,
+) {
+    faults.require(
+        worker.timeout > llm.timeout,
+        &format!("{stage}.worker.timeout"),
+        "must be longer than llm.timeout, or no slow answer is ever seen",
+    );
+}
+
 /// All that is wrong, each naming its key.
 fn faults(config: &EngineConfig) -> Vec<String> {
     let mut faults = Faults::default();
@@ -144,7 +159,8 @@ pub async fn load(config: &EngineConfig) -> Result<Arc<dyn LanguageModel>, Engin
         EngineKind::LlamaCpp => {
             let config = LlamaCppConfig::from(config);
             let loaded = tokio::task::spawn_blocking(move || LlamaCpp::load(config)).await;
-            let model = loaded.map_err(|error| EngineError::Died(error.to_string()))??;
+            let loaded = loaded.map_err(|error| EngineError::Died(error.to_string()))?;
+            let model = loaded.map_err(say_what_is_wanted)?;
             Ok(Arc::new(Traced::new(model)))
         }
         EngineKind::Openai => {
@@ -160,6 +176,16 @@ pub async fn load(config: &EngineConfig) -> Result<Arc<dyn LanguageModel>, Engin
         EngineKind::Mistralrs => Err(EngineError::Invalid(
             "llm.engine: \"mistralrs\" is not in this build (cargo feature mistralrs)".into(),
         )),
+    }
+}
+
+fn say_what_is_wanted(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Load { file, cause } => EngineError::Load {
+            file,
+            cause: format!("{cause}; name a GGUF file of a chat model"),
+        },
+        other => other,
     }
 }
 
@@ -240,9 +266,14 @@ mod tests {
         let Err(error) = load(&config(json!({"model": "no/such.gguf"}))).await else {
             panic!("it was loaded");
         };
+        let words = error.to_string();
         assert!(
-            error.to_string().contains("cannot load model no/such.gguf"),
-            "{error}"
+            words.starts_with("llm.model: cannot load model no/such.gguf: "),
+            "{words}"
+        );
+        assert!(
+            words.ends_with("; name a GGUF file of a chat model"),
+            "{words}"
         );
     }
 }

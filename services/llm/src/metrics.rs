@@ -242,7 +242,7 @@ fn answers_refused() -> &'static Counter<u64> {
 }
 
 /// Counts a whole answer that did not hold.
-pub(crate) fn refused(info: &ModelInfo) {
+pub fn refused(info: &ModelInfo) {
     answers_refused().add(1, &labels(info));
 }
 

@@ -46,7 +46,7 @@ impl OpenAi {
         let base_url = config
             .base_url
             .as_deref()
-            .ok_or_else(|| EngineError::Invalid("base_url is missing".into()))?;
+            .ok_or_else(|| EngineError::Invalid("llm.base_url: is missing".into()))?;
         Ok(Self {
             info: ModelInfo {
                 provider: "openai",
@@ -132,14 +132,14 @@ fn api_key(config: &EngineConfig) -> Result<Option<Secret>, EngineError> {
     };
     let key = std::fs::read_to_string(path).map_err(|error| {
         let path = path.display();
-        EngineError::Invalid(format!("api_key_file {path} cannot be read: {error}"))
+        EngineError::Invalid(format!("llm.api_key_file: cannot read {path}: {error}"))
     })?;
     Ok(Some(Secret::new(key.trim())))
 }
 
 /// `base_url` with `chat/completions` added to its path.
 fn endpoint(base_url: &str) -> Result<Url, EngineError> {
-    let fault = |cause: &str| EngineError::Invalid(format!("base_url {cause}"));
+    let fault = |cause: &str| EngineError::Invalid(format!("llm.base_url: {cause}"));
     let mut url = Url::parse(base_url).map_err(|error| fault(&format!("is no url: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(fault("must start with http:// or https://"));
@@ -181,7 +181,7 @@ mod tests {
             "file:///x",
         ] {
             let error = endpoint(base).unwrap_err().to_string();
-            assert!(error.contains("base_url"), "{base}: {error}");
+            assert!(error.contains("llm.base_url: "), "{base}: {error}");
         }
     }
 

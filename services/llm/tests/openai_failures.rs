@@ -261,13 +261,13 @@ async fn the_key_goes_out_and_nothing_else_shows_it() {
     config.api_key = Some(foil_runtime::Secret::new("line\nbreak"));
     let error = OpenAi::new(&config).err().unwrap().to_string();
     assert!(
-        error.contains("api_key") && !error.contains("break"),
+        error.contains("llm.api_key: ") && !error.contains("break"),
         "{error}"
     );
     config.api_key = None;
     config.api_key_file = Some("/nowhere/key".into());
     let error = OpenAi::new(&config).err().unwrap().to_string();
-    assert!(error.contains("api_key_file"), "{error}");
+    assert!(error.contains("llm.api_key_file: "), "{error}");
 }
 
 #[tokio::test]

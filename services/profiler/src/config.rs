@@ -1,11 +1,13 @@
 //! The configuration of the profiler.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use foil_llm::EngineConfig;
+use foil_llm::config::require_patience;
 use foil_runtime::{
     AdminConfig, Common, Faults, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
-    Validate, WorkerConfig,
+    Tenants, Validate, WorkerConfig,
 };
 use foil_store::StoreConfig;
 use serde::{Deserialize, Serialize};
@@ -29,11 +31,7 @@ impl Validate for Config {
         faults.section("store", &self.store);
         faults.section("llm", &self.llm);
         faults.section("profiler", &self.profiler);
-        faults.require(
-            self.profiler.worker.timeout > self.llm.timeout,
-            "profiler.worker.timeout",
-            "must be longer than llm.timeout, or no slow answer is ever seen",
-        );
+        require_patience(faults, &self.llm, "profiler", &self.profiler.worker);
     }
 }
 
@@ -76,6 +74,24 @@ pub struct ProfilerConfig {
     /// keeps what was pulled before from using up its attempts.
     #[serde(with = "humantime_serde")]
     pub outage_delay: Duration,
+    /// What is different for a tenant, by its id.
+    pub tenants: Tenants<TenantConfig>,
+}
+
+/// `[profiler.tenants.<id>]`: what is set here goes before `[profiler]`.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantConfig {
+    pub facts: Option<usize>,
+}
+
+impl ProfilerConfig {
+    /// The section as it is for this tenant.
+    pub fn of(&self, tenant: &str) -> Cow<'_, Self> {
+        self.tenants.over(tenant, self, |section, own| {
+            section.facts = own.facts.unwrap_or(section.facts);
+        })
+    }
 }
 
 impl Default for ProfilerConfig {
@@ -96,6 +112,7 @@ impl Default for ProfilerConfig {
             debounce: Duration::from_secs(3),
             max_wait: Duration::from_secs(60),
             outage_delay: Duration::from_secs(15),
+            tenants: Tenants::default(),
         }
     }
 }
@@ -114,7 +131,12 @@ impl Validate for ProfilerConfig {
             );
         }
         faults.require(self.texts <= 64, "texts", "is above 64");
-        faults.require(self.facts <= 16, "facts", "is above 16");
+        check_facts(self.facts, faults);
+        self.tenants.validate(faults, |own, faults| {
+            if let Some(facts) = own.facts {
+                check_facts(facts, faults);
+            }
+        });
         faults.require(
             (32..=1024).contains(&self.max_tokens),
             "max_tokens",
@@ -143,6 +165,10 @@ impl Validate for ProfilerConfig {
     }
 }
 
+fn check_facts(facts: usize, faults: &mut Faults) {
+    faults.require(facts <= 16, "facts", "is above 16");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,5 +188,19 @@ mod tests {
         let faults = Faults::of(&config);
         assert_eq!(faults.len(), 1);
         assert_eq!(faults[0].key, "profiler.worker.timeout");
+    }
+
+    #[test]
+    fn a_tenant_goes_before_the_rest_and_its_faults_name_it() {
+        let config = serde_json::json!({
+            "facts": 3,
+            "tenants": { "acme": { "facts": 0 }, "globex": { "facts": 17 } },
+        });
+        let config: ProfilerConfig = serde_json::from_value(config).expect("a configuration");
+        let of = |tenant: &str| config.of(tenant).facts;
+        assert_eq!((of("acme"), of("globex"), of("other")), (0, 17, 3));
+        let faults = Faults::of(&config);
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["tenants.globex.facts"]);
     }
 }

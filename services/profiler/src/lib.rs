@@ -17,7 +17,7 @@ use foil_proto::names::{stage as stages, stream};
 use foil_runtime::{RunError, Service, StageSpec, run_stage};
 use foil_store::{Store, events};
 
-pub use config::{Config, ProfilerConfig};
+pub use config::{Config, ProfilerConfig, TenantConfig};
 pub use stage::Profiler;
 
 /// Runs the stage until the shutdown, on a store and a model that others may use too.

@@ -15,6 +15,9 @@ use crate::gather;
 use crate::metrics;
 use crate::summary::{self, History};
 
+/// Of a user whom nobody read, milliseconds: what they wrote longer than this before they were asked
+/// for again waited for nobody.
+const UNREAD_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Another version came in between: look again soon.
 const STALE_DELAY: Duration = Duration::from_secs(1);
 
@@ -50,7 +53,8 @@ impl Stage for Profiler {
             );
             return Ok(Outcome::Emit(vec![later]));
         }
-        let fingerprint = self.fingerprint(&records);
+        let config = self.config.of(tenant);
+        let fingerprint = self.fingerprint(&config, &records);
         if is_fresh(&slot, &fingerprint) {
             // An attempt that stored it may have died before it told of it.
             let told_again = slot.current.as_ref().filter(|_| cx.delivered > 1);
@@ -64,12 +68,13 @@ impl Stage for Profiler {
             .link_traces(tenant, &compared, MadeBy::Comparison)
             .await;
         let evidence = gather::mean_evidence(&records);
-        let summed = self.summarise(&records, &evidence, cx).await?;
+        let summed = self.summarise(&config, &records, &evidence, cx).await?;
         let profile = self.profile(&work, &slot, &records, evidence, (summed, fingerprint));
         let written = self.store.put_profile(&profile, slot.kv_revision).await;
         match written.or_stage()? {
             Written::Stored | Written::Same => {
-                metrics::stored(&profile.strategy, cx.updated_at_ms(), now_ms());
+                let since = waiting_since(&records, slot.current.as_ref(), cx.updated_at_ms());
+                metrics::stored(&profile.strategy, since, now_ms());
                 Ok(Outcome::Emit(vec![updated(&profile)]))
             }
             Written::Stale => {
@@ -121,12 +126,12 @@ impl Profiler {
         Some(left.min(self.config.debounce))
     }
 
-    fn fingerprint(&self, records: &[Record]) -> String {
+    fn fingerprint(&self, config: &ProfilerConfig, records: &[Record]) -> String {
         let limits = (
-            self.config.differences,
-            self.config.texts,
-            self.config.facts,
-            self.config.max_tokens,
+            config.differences,
+            config.texts,
+            config.facts,
+            config.max_tokens,
         );
         let limits = format!("{limits:?}");
         let model = model_name(&*self.asker.model);
@@ -165,17 +170,33 @@ impl Profiler {
 
     async fn summarise(
         &self,
+        config: &ProfilerConfig,
         records: &[Record],
         evidence: &[v1::Evidence],
         cx: &Context,
     ) -> Result<Answer<String>, StageError> {
         let history = History { records, evidence };
-        let criteria = history.criteria(&self.config);
-        let request =
-            |share| history.request(&self.prompt, &self.config, &*self.asker.model, share);
+        let criteria = history.criteria(config);
+        let request = |share| history.request(&self.prompt, config, &*self.asker.model, share);
         let check = |answer: &_| summary::check(answer, &criteria);
         self.asker.ask(cx, request, check).await
     }
+}
+
+/// When the oldest update came that is behind this version and not behind `previous`, milliseconds
+/// since 1970. `told_ms`, as the token has it, is the newest of those that fold into the token, and
+/// another user's where they share an item. It alone counts for a first version, which may be there
+/// because of a request, and where no record is new.
+fn waiting_since(records: &[Record], previous: Option<&v1::Profile>, told_ms: i64) -> i64 {
+    let provenance = previous.and_then(|profile| profile.provenance.as_ref());
+    let known_ms = provenance.map_or(0, |provenance| provenance.updated_at_ms);
+    if known_ms <= 0 {
+        return told_ms;
+    }
+    let from_ms = known_ms.max(told_ms.saturating_sub(UNREAD_MS));
+    let news = records.iter().map(|record| record.updated_at_ms);
+    let news = news.filter(|at_ms| *at_ms > from_ms);
+    news.fold(told_ms, i64::min)
 }
 
 fn is_fresh(slot: &ProfileSlot, fingerprint: &str) -> bool {

@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use foil_llm::stub::{Mode, Scripted, count};
+use foil_profiler::{ProfilerConfig, TenantConfig};
 use foil_proto::names::{stream, subject};
 use foil_store::RecordKey;
 
@@ -219,5 +220,28 @@ async fn the_prompt_holds_differences_facts_and_harmless_texts_and_fits() {
     assert!(user.content.contains(fact), "{}", user.content);
     let words = count(&system.content) + count(&user.content);
     assert!(words < 2048 - 160, "{words}");
+    rig.stop(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_without_facts_has_none_in_its_prompt() {
+    let rig = Rig::start().await;
+    rig.put("mara", "kettle", "Boils in four minutes.").await;
+    rig.compare("mara", "kettle", CHOSEN).await;
+    let model = Scripted::always(ANSWER.to_owned());
+    let of = |facts| TenantConfig { facts: Some(facts) };
+    let own = [(TENANT, of(0)), ("globex", of(9))];
+    let own = own.map(|(tenant, own)| (tenant.to_owned(), own));
+    let config = ProfilerConfig {
+        tenants: own.into_iter().collect(),
+        ..config()
+    };
+    let running = rig.run(model.clone(), config);
+    rig.publish("mara").await;
+    rig.until_version("mara", 1).await;
+    let requests = model.requests();
+    let user = &requests[0].messages[1].content;
+    assert!(user.contains("short sentences without verbs"), "{user}");
+    assert!(!user.contains("Measured"), "{user}");
     rig.stop(running).await;
 }

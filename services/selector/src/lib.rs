@@ -11,7 +11,7 @@ pub mod config;
 mod plan;
 mod stage;
 
-pub use config::{Compare, Config, SelectorConfig};
+pub use config::{Compare, Config, SelectorConfig, TenantConfig};
 pub use stage::Selector;
 
 /// Runs the stage over shared parts until the shutdown.

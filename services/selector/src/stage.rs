@@ -34,18 +34,24 @@ impl Stage for Selector {
             return Err("tenant, item: are not the subject's").reject(Reason::Invalid);
         }
         let (tenant, item) = (work.tenant.as_str(), work.item.as_str());
-        let limit = self.config.max_candidates;
+        let config = self.config.of(tenant);
+        // An active user's profile is looked at with each of their updates, another one's with the
+        // first request for them: neither needs this stage.
+        if config.compare == Compare::None {
+            return Ok(Outcome::Skip("nothing_due"));
+        }
+        let limit = config.max_candidates;
         let records = self.store.item_records(tenant, item, limit).await;
         let records = Arc::new(records.or_stage()?);
-        let steps = self.steps(tenant, item, Arc::clone(&records)).await?;
-        let steps = self.wanted(tenant, &records, steps).await?;
+        let steps = steps(&config, (tenant, item), Arc::clone(&records)).await?;
+        let steps = self.wanted(&config, tenant, &records, steps).await?;
         self.mark(tenant, &records, &steps).await?;
         // One token an item is kept: it stands for the updates of several users.
         let due: Vec<&Record> = steps.iter().map(|step| &records[step.record()]).collect();
         self.store.link_traces(tenant, &due, MadeBy::Update).await;
         let emits: Vec<Emit> = steps
             .into_iter()
-            .map(|step| self.emit(&records, step))
+            .map(|step| emit(&config, &records, step))
             .collect();
         Ok(match emits.is_empty() {
             true => Outcome::Skip("nothing_due"),
@@ -55,28 +61,15 @@ impl Stage for Selector {
 }
 
 impl Selector {
-    async fn steps(
-        &self,
-        tenant: &str,
-        item: &str,
-        records: Arc<Vec<Record>>,
-    ) -> Result<Vec<Step>, StageError> {
-        let how = (self.config.strategy, self.config.k);
-        let growth = self.config.growth;
-        // The encoded ids hold no separator, so no two items share a key.
-        let key = names::subject::select(tenant, item);
-        let planned = move || plan(&records, how, growth, key.as_bytes());
-        tokio::task::spawn_blocking(planned).await.retry()
-    }
-
     /// Those of users who are read, unless everybody's are compared.
     async fn wanted(
         &self,
+        config: &SelectorConfig,
         tenant: &str,
         records: &[Record],
         mut steps: Vec<Step>,
     ) -> Result<Vec<Step>, StageError> {
-        if self.config.compare == Compare::Eager || steps.is_empty() {
+        if config.compare == Compare::Eager || steps.is_empty() {
             return Ok(steps);
         }
         let user = |step: &Step| records[step.record()].key.user.as_str();
@@ -115,39 +108,52 @@ impl Selector {
         let marked = self.store.mark_due(tenant, &marks).await;
         marked.or_stage()
     }
+}
 
-    fn emit(&self, records: &[Record], step: Step) -> Emit {
-        let key = &records[step.record()].key;
-        let (tenant, user, item) = (&key.tenant, &key.user, &key.item);
-        match step {
-            Step::Compare {
-                representatives,
-                fingerprint,
-                ..
-            } => {
-                let work = v1::ExtractWork {
-                    tenant: tenant.clone(),
-                    user: user.clone(),
-                    item: item.clone(),
-                    representatives: representatives.iter().map(ToString::to_string).collect(),
-                    selection: Some(v1::Selection {
-                        strategy: self.config.strategy.as_str().to_owned(),
-                        records: u32::try_from(records.len()).unwrap_or(u32::MAX),
-                        fingerprint,
-                    }),
-                };
-                Emit::new(subject::extract(tenant, user, item), &work)
-            }
-            // Without peers the profile rests on the history alone.
-            Step::Alone { .. } => {
-                let work = v1::ProfileWork {
-                    tenant: tenant.clone(),
-                    user: user.clone(),
-                };
-                let at = SystemTime::now() + self.config.profile_debounce;
-                Emit::new(subject::profile(tenant, user), &work)
-                    .scheduled(subject::profile_schedule(tenant, user), at)
-            }
+async fn steps(
+    config: &SelectorConfig,
+    (tenant, item): (&str, &str),
+    records: Arc<Vec<Record>>,
+) -> Result<Vec<Step>, StageError> {
+    let how = (config.strategy, config.k);
+    let growth = config.growth;
+    // The encoded ids hold no separator, so no two items share a key.
+    let key = names::subject::select(tenant, item);
+    let planned = move || plan(&records, how, growth, key.as_bytes());
+    tokio::task::spawn_blocking(planned).await.retry()
+}
+
+fn emit(config: &SelectorConfig, records: &[Record], step: Step) -> Emit {
+    let key = &records[step.record()].key;
+    let (tenant, user, item) = (&key.tenant, &key.user, &key.item);
+    match step {
+        Step::Compare {
+            representatives,
+            fingerprint,
+            ..
+        } => {
+            let work = v1::ExtractWork {
+                tenant: tenant.clone(),
+                user: user.clone(),
+                item: item.clone(),
+                representatives: representatives.iter().map(ToString::to_string).collect(),
+                selection: Some(v1::Selection {
+                    strategy: config.strategy.as_str().to_owned(),
+                    records: u32::try_from(records.len()).unwrap_or(u32::MAX),
+                    fingerprint,
+                }),
+            };
+            Emit::new(subject::extract(tenant, user, item), &work)
+        }
+        // Without peers the profile rests on the history alone.
+        Step::Alone { .. } => {
+            let work = v1::ProfileWork {
+                tenant: tenant.clone(),
+                user: user.clone(),
+            };
+            let at = SystemTime::now() + config.profile_debounce;
+            Emit::new(subject::profile(tenant, user), &work)
+                .scheduled(subject::profile_schedule(tenant, user), at)
         }
     }
 }

@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foil_proto::names::{stream, subject};
 use foil_proto::v1;
 use foil_rig::{Servers, TENANT, eventually, record};
 use foil_runtime::testing::context;
 use foil_runtime::{Emit, Outcome, Reason, Stage as _, StageError};
-use foil_selector::{Compare, Selector, SelectorConfig};
+use foil_selector::choose::Strategy;
+use foil_selector::{Compare, Selector, SelectorConfig, TenantConfig};
 use foil_store::{RecordKey, RecordWrite};
 use prost::Message as _;
 
@@ -17,9 +18,14 @@ const ITEM: &str = "café";
 
 /// A record of each user, in a direction of its own.
 async fn write(rig: &Servers, users: &[&str]) {
+    write_in(rig, TENANT, users).await;
+}
+
+async fn write_in(rig: &Servers, tenant: &str, users: &[&str]) {
     for (index, user) in users.iter().enumerate() {
         let angle = index as f32;
         let write = RecordWrite {
+            key: RecordKey::new(tenant, *user, ITEM),
             vector: vec![angle.cos(), angle.sin(), 0.1 * angle, 0.5],
             ..record(user, ITEM, &format!("{user} on it"))
         };
@@ -28,10 +34,18 @@ async fn write(rig: &Servers, users: &[&str]) {
 }
 
 async fn select(rig: &Servers, config: &SelectorConfig) -> Result<Outcome, StageError> {
-    let subject = subject::select(TENANT, ITEM);
+    select_in(rig, TENANT, config).await
+}
+
+async fn select_in(
+    rig: &Servers,
+    tenant: &str,
+    config: &SelectorConfig,
+) -> Result<Outcome, StageError> {
+    let subject = subject::select(tenant, ITEM);
     let cx = context(rig.nats.client().await, &subject);
     let work = v1::SelectWork {
-        tenant: TENANT.to_owned(),
+        tenant: tenant.to_owned(),
         item: ITEM.to_owned(),
     };
     let selector = Selector::new(config, rig.store.clone());
@@ -40,7 +54,15 @@ async fn select(rig: &Servers, config: &SelectorConfig) -> Result<Outcome, Stage
 
 /// The extract tokens by user.
 async fn extracts(rig: &Servers, config: &SelectorConfig) -> BTreeMap<String, v1::ExtractWork> {
-    let works = match select(rig, config).await.unwrap() {
+    extracts_in(rig, TENANT, config).await
+}
+
+async fn extracts_in(
+    rig: &Servers,
+    tenant: &str,
+    config: &SelectorConfig,
+) -> BTreeMap<String, v1::ExtractWork> {
+    let works = match select_in(rig, tenant, config).await.unwrap() {
         Outcome::Emit(emits) => emits,
         Outcome::Skip(why) => panic!("skipped: {why}"),
     };
@@ -119,6 +141,53 @@ async fn only_those_who_are_read_are_compared_by_default() {
     rig.store.touch_active(TENANT, "ben").await.unwrap();
     let works = extracts(&rig, &config).await;
     assert_eq!(works.keys().collect::<Vec<_>>(), ["ben"]);
+}
+
+/// Strategies and numbers of representatives of the extract tokens.
+fn ways(works: &BTreeMap<String, v1::ExtractWork>) -> BTreeSet<(String, usize)> {
+    let mut ways = BTreeSet::new();
+    for work in works.values() {
+        let strategy = work.selection.as_ref().unwrap().strategy.clone();
+        ways.insert((strategy, work.representatives.len()));
+    }
+    ways
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_compared_in_its_own_way_or_not_at_all() {
+    let rig = Servers::start().await;
+    let users = ["ana", "ben", "cleo", "dov", "eva", "fred", "gil"];
+    for tenant in [TENANT, "globex", "initech"] {
+        write_in(&rig, tenant, &users).await;
+        rig.store.touch_active(tenant, "ana").await.unwrap();
+    }
+    let globex = TenantConfig {
+        strategy: Some(Strategy::Random),
+        k: Some(2),
+        ..TenantConfig::default()
+    };
+    let initech = TenantConfig {
+        compare: Some(Compare::None),
+        ..TenantConfig::default()
+    };
+    let own = [("globex", globex), ("initech", initech)];
+    let own = own.map(|(tenant, own)| (tenant.to_owned(), own));
+    let config = SelectorConfig {
+        tenants: own.into_iter().collect(),
+        ..eager()
+    };
+    for (tenant, strategy, k) in [(TENANT, "kmeans", 4), ("globex", "random", 2)] {
+        let works = extracts_in(&rig, tenant, &config).await;
+        assert_eq!(works.len(), users.len(), "{tenant}");
+        let expected = BTreeSet::from([(strategy.to_owned(), k)]);
+        assert_eq!(ways(&works), expected, "{tenant}");
+    }
+    let none = select_in(&rig, "initech", &config).await.unwrap();
+    assert!(matches!(none, Outcome::Skip("nothing_due")));
+    for user in users {
+        let record = rig.record(&RecordKey::new("initech", user, ITEM)).await;
+        assert_eq!(record.due, None, "{user}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

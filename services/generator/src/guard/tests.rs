@@ -40,6 +40,31 @@ async fn a_text_that_repeats_another_user_is_tried_again_and_then_refused() {
     assert_eq!(model.calls(), 2);
 }
 
+#[tokio::test]
+async fn what_was_said_of_another_user_is_not_repeated_either() {
+    let known = Known {
+        similar: vec![format!("The author says: {OTHER}")],
+        summary: Some("The author writes short and plain sentences about small things.".to_owned()),
+        ..Known::default()
+    };
+    let guard = Guard::of(&known, &Topic::default()).expect("somebody else's summary is shown");
+    let fine = "It boils. It stops.".to_owned();
+    let model = Scripted::then(vec![OTHER.to_owned()], fine.clone());
+    let (text, tries) = guard.ask(&*model, chat()).await.expect("a text");
+    assert_eq!((text.text, tries), (fine, 2));
+    let model = Scripted::always(OTHER.to_owned());
+    let refused = guard.ask(&*model, chat()).await;
+    assert!(matches!(refused, Err(GuardError::Repeats)));
+    // What was summed up of the user may be said, whoever is described in the same words.
+    let summary = known.summary.clone().unwrap_or_default();
+    let both = Known {
+        similar: vec![summary.clone()],
+        ..known
+    };
+    let guard = Guard::of(&both, &Topic::default()).expect("a guard");
+    assert!(guard.holds(&summary));
+}
+
 #[test]
 fn without_others_there_is_nothing_to_guard() {
     assert!(Guard::of(&Known::default(), &Topic::default()).is_none());

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use foil_generator::{GeneratorConfig, TenantConfig};
+use foil_llm::stub::{StubConfig, StubServer};
 use foil_proto::v1::GenerateRequest;
-
-use foil_rig::eventually;
+use foil_rig::{eventually, record};
+use foil_store::{RecordKey, RecordWrite};
 
 use crate::support::*;
 
@@ -183,5 +185,70 @@ async fn a_version_that_never_comes_degrades_before_the_deadline() {
     assert_eq!(
         (context.strategy.as_str(), context.profile_version),
         ("dpl", 1)
+    );
+}
+
+#[tokio::test]
+async fn a_tenant_has_key_samples_and_facts_of_its_own() {
+    let of = |key_samples, facts| TenantConfig {
+        key_samples: Some(key_samples),
+        facts: Some(facts),
+        ..TenantConfig::default()
+    };
+    let own = [(TENANT, of(1, 0)), ("globex", of(2, 1))];
+    let own = own.map(|(tenant, own)| (tenant.to_owned(), own));
+    let config = GeneratorConfig {
+        key_samples: 3,
+        tenants: own.into_iter().collect(),
+        ..GeneratorConfig::default()
+    };
+    let stub = StubServer::start(StubConfig::default()).unwrap();
+    let rig = Rig::with(model(&stub).await, config).await;
+    put_history(&rig.store).await;
+    put_difference(&rig.store).await;
+    put_profile(&rig.store, 1, "dpl").await;
+    let context = rig.context(context_request()).await;
+    assert_eq!(
+        (context.strategy.as_str(), context.degraded.as_str()),
+        ("dpl", "")
+    );
+    assert_eq!(context.key_samples, ["kettle"]);
+    assert!(context.block.contains("Dry and terse"), "{}", context.block);
+    assert!(!context.block.contains("2.00 words"), "{}", context.block);
+    for (tenant, samples) in [("globex", 2), ("initech", 3)] {
+        for item in ["kettle", "lamp", "pan"] {
+            let write = RecordWrite {
+                key: RecordKey::new(tenant, USER, item),
+                ..record(USER, item, "It boils. It stops. Good.")
+            };
+            rig.store.put_record(&write).await.unwrap();
+        }
+        let request = GenerateRequest {
+            tenant: tenant.into(),
+            ..context_request()
+        };
+        let context = rig.context(request).await;
+        assert_eq!(context.key_samples.len(), samples, "{tenant}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_a_summary_without_differences_waits_for_none() {
+    let (rig, _stub) = Rig::start().await;
+    put_history(&rig.store).await;
+    put_profile(&rig.store, 1, "intsum").await;
+    // The stage is up once it answers; what follows is about time.
+    rig.context(context_request()).await;
+    let request = GenerateRequest {
+        strategy: "intsum".into(),
+        wait: true,
+        ..context_request()
+    };
+    let since = std::time::Instant::now();
+    let context = rig.context(request).await;
+    assert!(since.elapsed() < PATIENCE / 2, "it waited");
+    assert_eq!(
+        (context.strategy.as_str(), context.degraded.as_str()),
+        ("intsum", "")
     );
 }

@@ -6,5 +6,6 @@ mod activity;
 mod caller;
 mod contexts;
 mod failures;
+mod strategies;
 mod support;
 mod texts;

@@ -51,13 +51,18 @@ impl Rig {
 
     /// Servers and a generator over `model`.
     pub async fn over(model: Arc<dyn LanguageModel>) -> Self {
+        Self::with(model, GeneratorConfig::default()).await
+    }
+
+    /// A generator with this configuration, but with short waits.
+    pub async fn with(model: Arc<dyn LanguageModel>, config: GeneratorConfig) -> Self {
         let mut rig = Self::bare(ProvisionConfig::default()).await;
         let (store, service) = (rig.store.clone(), rig.service.clone());
         rig.running = Some(tokio::spawn(async move {
             let config = GeneratorConfig {
                 poll: Duration::from_millis(20),
                 wait_reserve: Duration::from_secs(1),
-                ..GeneratorConfig::default()
+                ..config
             };
             foil_generator::run(&config, store, model, &service).await
         }));
@@ -190,12 +195,17 @@ fn shorter_sentences() -> v1::Evidence {
 }
 
 pub async fn put_profile(store: &Store, version: u64, strategy: &str) {
-    let slot = store.profile_slot(TENANT, USER).await.unwrap();
+    let summary = format!("Dry and terse, version {version}.");
+    put_summary(store, USER, version, strategy, summary).await;
+}
+
+pub async fn put_summary(store: &Store, user: &str, version: u64, strategy: &str, summary: String) {
+    let slot = store.profile_slot(TENANT, user).await.unwrap();
     let profile = v1::Profile {
         tenant: TENANT.into(),
-        user: USER.into(),
+        user: user.into(),
         version,
-        summary: format!("Dry and terse, version {version}."),
+        summary,
         strategy: strategy.into(),
         evidence: vec![shorter_sentences()],
         provenance: Some(v1::ProfileProvenance {

@@ -39,10 +39,8 @@ pub(super) fn build(api_key: Option<&Secret>) -> Result<Client, EngineError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut headers = HeaderMap::new();
     if let Some(key) = api_key {
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
-                EngineError::Invalid("api_key has characters no header may have".into())
-            })?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
+            .map_err(|_| EngineError::Invalid("llm.api_key: cannot stand in a header".into()))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }

@@ -33,13 +33,13 @@ pub(super) fn status(status: StatusCode, body: &[u8], size: Size) -> EngineError
     let label = label(&body);
     match code {
         300..400 => EngineError::Unavailable(format!(
-            "server redirects (status {code}), which is not followed; base_url must be the final address"
+            "server redirects (status {code}), which is not followed; llm.base_url must be the final address"
         )),
         401 | 403 => {
-            EngineError::Unavailable(format!("server refuses the api_key (status {code}{label})"))
+            EngineError::Unavailable(format!("server refuses llm.api_key (status {code}{label})"))
         }
         404 => EngineError::Unavailable(format!(
-            "server knows no such path or model (status 404{label}); check base_url and model"
+            "server knows no such path or model (status 404{label}); check llm.base_url and llm.model"
         )),
         408 | 425 | 429 => {
             EngineError::Unavailable(format!("server is overloaded (status {code}{label})"))
