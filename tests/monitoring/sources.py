@@ -155,6 +155,13 @@ def grouped(expr):
         yield from matching.labels if matching else []
 
 
+def made(expr):
+    """Labels that an expression makes of others."""
+    for node in nodes(expr, promql.Call):
+        if node.func.name == "label_replace":
+            yield node.args[1].val
+
+
 # The code --------------------------------------------------------------------------------------------
 
 

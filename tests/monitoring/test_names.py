@@ -15,7 +15,7 @@ PROMETHEUS = {"up"}
 class Names(unittest.TestCase):
     def check(self, where, expr):
         series, recorded = sources.series(), sources.recorded()
-        every = set(TARGETS)
+        every = TARGETS | set(sources.made(expr))
         for name, matched in sources.selectors(expr):
             if name in PROMETHEUS:
                 continue

@@ -34,7 +34,11 @@ class Rules(unittest.TestCase):
                 source, target, mode = volume.split(":")
                 self.assertEqual(mode, "ro")
                 mounted[target] = sources.ROOT / "deploy" / source
-        content = compose["configs"]["prometheus"]["content"]
+        configs = {
+            name: (sources.ROOT / "deploy" / found["file"]).read_text("utf-8")
+            for name, found in compose["configs"].items()
+        }
+        content = configs["prometheus"]
         for target, source in mounted.items():
             content = content.replace(target, str(source))
         with tempfile.TemporaryDirectory() as folder:
@@ -43,7 +47,7 @@ class Rules(unittest.TestCase):
             done = promtool("check", "config", file)
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertIn("2 rule files found", done.stdout)
-        (provider,) = yaml.safe_load(compose["configs"]["dashboards"]["content"])["providers"]
+        (provider,) = yaml.safe_load(configs["dashboards"])["providers"]
         self.assertEqual(mounted[provider["options"]["path"]].resolve(), sources.GRAFANA)
 
     def test_they_do_what_their_tests_say(self):

@@ -14,6 +14,8 @@ pub struct User {
     /// The role, or `<role>-<tenant's token>`; the key's file has it too.
     pub name: String,
     pub rights: Rights,
+    /// Has an account of its own, which imports what the rights name.
+    pub apart: bool,
 }
 
 /// Subjects and patterns; nothing else is allowed.
@@ -35,6 +37,8 @@ struct List {
 struct Role {
     #[serde(rename = "about")]
     _about: String,
+    #[serde(default)]
+    apart: bool,
     publish: Vec<String>,
     subscribe: Vec<String>,
     /// The same for one tenant.
@@ -55,6 +59,7 @@ pub fn users() -> Vec<User> {
             publish: role.publish,
             subscribe: role.subscribe,
         },
+        apart: role.apart,
     };
     list().into_iter().map(user).collect()
 }
@@ -74,6 +79,7 @@ pub fn bound_users(tenant: &str) -> Vec<User> {
                 publish: fill(publish),
                 subscribe: fill(subscribe),
             },
+            apart: role.apart,
         })
     };
     list().into_iter().filter_map(user).collect()
@@ -102,6 +108,15 @@ mod tests {
             }
             assert_eq!(token_of(&user.name).as_deref(), Some("a=2Eb"));
         }
+    }
+
+    /// What a user of one account could reach by the reply of a request, everybody in it could.
+    #[test]
+    fn whoever_is_no_part_of_foil_is_apart() {
+        let apart: Vec<_> = users().into_iter().filter(|user| user.apart).collect();
+        let names: Vec<_> = apart.iter().map(|user| user.name.as_str()).collect();
+        assert_eq!(names, ["caller", "observer", "producer"]);
+        assert!(bound_users("acme").iter().all(|user| user.apart));
     }
 
     #[test]

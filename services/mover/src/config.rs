@@ -8,7 +8,7 @@ use foil_runtime::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Each look asks NATS twice for every stage.
+/// Each look asks NATS twice for every stage, and once for every stream.
 const LAG_EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// All of the process's sections.
@@ -45,7 +45,7 @@ impl ServiceConfig for Config {
 #[serde(deny_unknown_fields, default)]
 pub struct MoverConfig {
     pub worker: WorkerConfig,
-    /// From one look at the stages' lag to the next.
+    /// From one look at the stages' lag and the streams' fill to the next.
     #[serde(with = "humantime_serde")]
     pub lag_every: Duration,
 }

@@ -1,4 +1,4 @@
-//! How far each stage is behind.
+//! How far each stage is behind, and how full the streams are.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,12 +12,13 @@ use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use foil_proto::names::{stage, stream};
 use foil_runtime::BoxError;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 
 use crate::metrics;
+use crate::room::{Room, streams};
 
 /// Of the flow, and this stage's own.
-const CONSUMERS: [(&str, &str); 6] = {
+pub(crate) const CONSUMERS: [(&str, &str); 6] = {
     let [embedder, selector, extractor, profiler, generator] = stage::INPUTS;
     let mover = (stage::MOVER, stream::ADVISORIES);
     [embedder, selector, extractor, profiler, generator, mover]
@@ -32,13 +33,21 @@ pub struct Lag {
     pub oldest: Option<SystemTime>,
 }
 
+impl Lag {
+    /// Of the oldest; zero without one.
+    pub fn age(&self) -> Duration {
+        let age = self.oldest.map(|at| at.elapsed().unwrap_or_default());
+        age.unwrap_or_default()
+    }
+}
+
 /// What was seen last.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// By stage; none for a consumer that does not answer.
     pub(crate) lags: BTreeMap<&'static str, Option<Lag>>,
-    /// None while nobody tells.
-    pub(crate) dead: Option<u64>,
+    /// By stream; without those that do not answer.
+    pub(crate) rooms: BTreeMap<String, Room>,
 }
 
 /// Asks NATS for it, from time to time.
@@ -69,17 +78,32 @@ impl LagWatch {
     }
 
     async fn look(&self) -> Seen {
-        let looks = CONSUMERS.map(async |(stage, stream)| {
-            let lag = lag(&self.jetstream, stage, stream).await;
-            if let Err(error) = &lag {
-                tracing::debug!(%error, stage, "its lag is not known");
+        let lags = CONSUMERS.map(|(stage, stream)| self.lag(stage, stream));
+        let rooms = streams().into_iter().map(|stream| self.room(stream));
+        let (lags, rooms) = join(join_all(lags), join_all(rooms)).await;
+        Seen {
+            lags: lags.into_iter().collect(),
+            rooms: rooms.into_iter().flatten().collect(),
+        }
+    }
+
+    async fn lag(&self, stage: &'static str, stream: &str) -> (&'static str, Option<Lag>) {
+        let lag = lag(&self.jetstream, stage, stream).await;
+        if let Err(error) = &lag {
+            tracing::debug!(%error, stage, "its lag is not known");
+        }
+        (stage, lag.ok())
+    }
+
+    async fn room(&self, stream: String) -> Option<(String, Room)> {
+        let found = self.jetstream.get_stream(&stream).await;
+        match found {
+            Ok(found) => Some((stream, Room::from(found.cached_info()))),
+            Err(error) => {
+                tracing::debug!(%error, stream, "how full it is is not known");
+                None
             }
-            (stage, lag.ok())
-        });
-        let lags = join_all(looks).await.into_iter().collect();
-        let dead = self.jetstream.get_stream(stream::DEAD).await;
-        let dead = dead.ok().map(|stream| stream.cached_info().state.messages);
-        Seen { lags, dead }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The mover: brings what NATS itself gave up to the dead letters. A message that kills every worker
 //! before it is even counted would else lie in its stream, delivered to nobody and seen by nobody. And
-//! it measures how far every stage is behind ([`lag`]).
+//! it measures how far every stage is behind ([`lag`]) and how full every stream is.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ mod advisory;
 pub mod config;
 mod lag;
 pub mod metrics;
+mod room;
 mod stage;
 
 pub use advisory::Advisory;

@@ -1,10 +1,12 @@
-//! Lag, of every stage: seen from here, a stage that is down or scaled to zero has one too.
+//! Lag, of every stage: seen from here, a stage that is down or scaled to zero has one too. And the
+//! fill of every stream.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foil_proto::names::stream;
 use foil_runtime::metrics::{KeyValue, Kind, Metric, observed};
 
-use crate::lag::{Lag, Seen};
+use crate::lag::{CONSUMERS, Lag, Seen};
 
 const LAG: Metric = Metric::new(
     Kind::Gauge,
@@ -18,11 +20,23 @@ const AGE: Metric = Metric::new(
     &["stage"],
     "age of the oldest of them",
 );
+const LIMIT: Metric = Metric::new(
+    Kind::Gauge,
+    "foil_consumer_lag_limit_ratio",
+    &["stage"],
+    "the largest share that they take of their stream's limits, age among them",
+);
 const FOUND: Metric = Metric::new(
     Kind::Gauge,
     "foil_consumer_found",
     &["stage"],
     "1 while a stage's consumer answers",
+);
+const FILL: Metric = Metric::new(
+    Kind::Gauge,
+    "foil_stream_fill_ratio",
+    &["stream"],
+    "the larger of bytes and messages of a stream over their limits",
 );
 const DEAD_STORED: Metric = Metric::new(
     Kind::Gauge,
@@ -32,7 +46,7 @@ const DEAD_STORED: Metric = Metric::new(
 );
 
 /// Of this crate.
-pub const ALL: &[Metric] = &[LAG, AGE, FOUND, DEAD_STORED];
+pub const ALL: &[Metric] = &[LAG, AGE, LIMIT, FOUND, FILL, DEAD_STORED];
 
 /// Tells what a metric has to tell of what was seen.
 type Values = fn(&Seen, &mut dyn FnMut(f64, &[KeyValue]));
@@ -53,8 +67,17 @@ pub(crate) fn export(seen: &Arc<Mutex<Seen>>) {
     });
     each(&AGE, |seen, tell| {
         for (stage, lag) in known(seen) {
-            let age = lag.oldest.map(|at| at.elapsed().unwrap_or_default());
-            tell(age.unwrap_or_default().as_secs_f64(), &[stage]);
+            tell(lag.age().as_secs_f64(), &[stage]);
+        }
+    });
+    each(&LIMIT, |seen, tell| {
+        for (stage, stream) in CONSUMERS {
+            let lag = seen.lags.get(stage).copied().flatten();
+            let room = seen.rooms.get(stream);
+            let taken = lag.zip(room).and_then(|(lag, room)| room.fill_by(&lag));
+            if let Some(taken) = taken {
+                tell(taken, &[KeyValue::new("stage", stage)]);
+            }
         }
     });
     each(&FOUND, |seen, tell| {
@@ -62,9 +85,16 @@ pub(crate) fn export(seen: &Arc<Mutex<Seen>>) {
             tell(f64::from(lag.is_some()), &[KeyValue::new("stage", *stage)]);
         }
     });
+    each(&FILL, |seen, tell| {
+        for (stream, room) in &seen.rooms {
+            if let Some(fill) = room.fill() {
+                tell(fill, &[KeyValue::new("stream", stream.clone())]);
+            }
+        }
+    });
     each(&DEAD_STORED, |seen, tell| {
-        if let Some(letters) = seen.dead {
-            tell(letters as f64, &[]);
+        if let Some(room) = seen.rooms.get(stream::DEAD) {
+            tell(room.messages as f64, &[]);
         }
     });
 }

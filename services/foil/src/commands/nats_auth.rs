@@ -1,7 +1,8 @@
 //! `foil nats-auth DIR`: a key for each role, and the server's configuration that knows them.
 
+mod accounts;
+
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs::{DirBuilder, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -15,7 +16,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::cli::NatsAuthArgs;
-use crate::roles::{Rights, User, bound_users, token_of, users};
+use crate::roles::{bound_users, token_of, users};
 
 const FILE: &str = "foil-auth.conf";
 const KEYS: &str = "nk";
@@ -73,13 +74,12 @@ fn write(directory: &Path, tenants: &[String]) -> Result<Report> {
     for tenant in all_tenants(directory, tenants)? {
         known.extend(bound_users(&tenant));
     }
-    let mut entries = String::new();
+    let mut keys = Vec::new();
     for user in &known {
-        let key = public_key(directory, &user.name, &mut report)?;
-        entry(&mut entries, user, &key);
+        keys.push(public_key(directory, &user.name, &mut report)?);
     }
     let system = public_key(directory, SYSTEM, &mut report)?;
-    let text = configuration(&entries, &system);
+    let text = accounts::configuration(&known, &keys, &system);
     report.changed = std::fs::read_to_string(&report.configuration).ok().as_ref() != Some(&text);
     if report.changed {
         replace(directory, &report.configuration, &text)?;
@@ -154,30 +154,6 @@ fn public_key(directory: &Path, name: &str, report: &mut Report) -> Result<Strin
         }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-}
-
-fn entry(text: &mut String, user: &User, key: &str) {
-    let Rights { publish, subscribe } = &user.rights;
-    let list = |patterns: &[String]| -> String {
-        let lines = patterns.iter().map(|p| format!("          {p:?}\n"));
-        lines.collect()
-    };
-    let (name, publish, subscribe) = (&user.name, list(publish), list(subscribe));
-    let written = write!(
-        text,
-        "      # {name}\n      {{ nkey: {key:?}, permissions: {{\n        publish: [\n{publish}        \
-         ]\n        subscribe: [\n{subscribe}        ]\n      }} }}\n"
-    );
-    written.expect("a String takes everything");
-}
-
-fn configuration(entries: &str, system: &str) -> String {
-    format!(
-        "# Made by `foil nats-auth`, of deploy/nats/permissions.toml. It holds no secret: the keys' \
-         seeds are\n# in the files beside it.\n\naccounts {{\n  FOIL {{\n    jetstream: enabled\n    \
-         users: [\n{entries}    ]\n  }}\n  SYS {{\n    users: [ {{ nkey: {system:?} }} ]\n  }}\n}}\n\
-         system_account: SYS\n"
-    )
 }
 
 /// A server that reads it meanwhile finds the old or the new one.

@@ -271,6 +271,48 @@ async fn served(rig: &Rig, events: &mut Subscriber) {
     let profile = rig.succeeds("observer", &["profile", "u0", "--history"]);
     assert_eq!(profile[0]["user"], "u0", "{profile}");
     only_its_own_profiles(rig, &client).await;
+    no_way_round_by_a_reply(rig, &client).await;
+}
+
+/// A server sends its answer to the subject that a request names as its reply, whether or not the client
+/// may publish there. Nobody who is apart from Foil reaches another's streams by it.
+async fn no_way_round_by_a_reply(rig: &Rig, caller: &Client) {
+    let update = subject::update("globex", "v");
+    let profile = format!("$KV.FOIL_PROFILES.{}", user_key("globex", "v"));
+    let own = format!("$KV.FOIL_PROFILES.{}", user_key(TENANT, "u0"));
+    let read = format!("$JS.API.DIRECT.GET.KV_FOIL_PROFILES.{own}");
+    let send = async |client: &Client, to: String, payload: Vec<u8>| {
+        for reply in [&update, &profile] {
+            let sent = client.publish_with_reply(to.clone(), reply.clone(), payload.clone().into());
+            sent.await.unwrap();
+        }
+        client.flush().await.unwrap();
+    };
+    let operator = jetstream::new(rig.client("operator").await);
+    let updates = operator.get_stream(stream::UPDATES).await.unwrap();
+    let profiles = operator.get_stream("KV_FOIL_PROFILES").await.unwrap();
+    let before = (
+        updates.cached_info().state.last_sequence,
+        profiles.cached_info().state.last_sequence,
+    );
+    send(caller, read.clone(), Vec::new()).await;
+    send(&rig.client("observer").await, read, Vec::new()).await;
+    let producer = rig.client("producer-acme").await;
+    let accepted = subject::update(TENANT, "u0");
+    send(&producer, accepted, record(0).encode_to_vec()).await;
+    // Behind the two that it published itself.
+    publish(
+        &producer,
+        subject::update(TENANT, "u0"),
+        record(0).encode_to_vec(),
+    )
+    .await;
+    let after = (
+        operator.get_stream(stream::UPDATES).await.unwrap(),
+        operator.get_stream("KV_FOIL_PROFILES").await.unwrap(),
+    );
+    assert_eq!(after.0.cached_info().state.last_sequence, before.0 + 3);
+    assert_eq!(after.1.cached_info().state.last_sequence, before.1);
 }
 
 /// A caller bound to one tenant cannot turn the request that it may make into another.
