@@ -62,9 +62,9 @@ pub enum Verb {
     Up(UpArgs),
     /// Creates streams, consumers, buckets and collections; running it again changes nothing
     #[command(
-        after_help = "Example:\n  foil provision --set nats.url=nats://nats:4222 --set provision.replicas=3"
+        after_help = "Examples:\n  foil provision --set nats.url=nats://nats:4222 --set provision.replicas=3\n  foil provision --wait 5m"
     )]
-    Provision,
+    Provision(ProvisionArgs),
     /// Publishes updates from a file of JSON lines
     #[command(
         after_help = "Examples:\n  foil ingest reviews.ndjson --wait\n  zcat reviews.ndjson.gz | foil ingest -\n\nA line:\n  {\"type\":\"record\",\"user\":\"mara\",\"item\":\"kettle\",\"title\":\"Loud\",\"rating\":2,\n   \"occurred_at\":\"2026-03-14T18:20:00Z\",\"revision\":1,\"text\":\"...\"}\nOther types: item, record_delete, user_erase, peer_opt_out."
@@ -108,8 +108,12 @@ pub enum Verb {
     #[command(subcommand)]
     Eval(eval::EvalVerb),
     /// Shows streams, lag and stages
-    #[command(after_help = "Example:\n  foil status --json")]
-    Status,
+    ///
+    /// Exits with 1 when something is missing, unreachable or not ready.
+    #[command(
+        after_help = "Examples:\n  foil status --json\n  foil status --stages-elsewhere    # on a cluster"
+    )]
+    Status(StatusArgs),
     /// Lists every metric that Foil exports, with its kind and its labels
     ///
     /// deploy/metrics.md says what they mean.
@@ -139,6 +143,20 @@ pub struct UpArgs {
     /// Prints the configuration as TOML, secrets hidden, and ends
     #[arg(long)]
     pub dump_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ProvisionArgs {
+    /// Longest wait for NATS, and then for Qdrant, to answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub wait: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The stages run in processes of their own: does not ask admin.listen whether they are ready
+    #[arg(long)]
+    pub stages_elsewhere: bool,
 }
 
 #[derive(Debug, Args)]

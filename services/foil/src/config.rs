@@ -5,6 +5,7 @@ mod files;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use foil_llm::config::require_patience;
 use foil_runtime::config::{self, Fault, Faults, Sources, Validate};
 use foil_runtime::{
     AdminConfig, Common, ConfigError, NatsConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
@@ -92,6 +93,8 @@ impl Validate for FoilConfig {
         faults.section("profiler", &self.profiler);
         faults.section("generator", &self.generator);
         faults.section("mover", &self.mover);
+        require_patience(faults, &self.llm, "extractor", &self.extractor.worker);
+        require_patience(faults, &self.llm, "profiler", &self.profiler.worker);
         let allowed = u64::from(self.provision.max_deliver);
         for (section, worker) in [
             ("embedder", &self.embedder.worker),
@@ -161,4 +164,21 @@ pub fn load(global: &Global) -> Result<FoilConfig, ConfigError> {
 pub fn dump(mut config: FoilConfig) -> anyhow::Result<String> {
     config.provision = config.provision.effective();
     Ok(config::dump(&config)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_engine_that_outlasts_its_stages_is_a_fault_of_each() {
+        let mut config = FoilConfig::default();
+        assert!(Faults::of(&config).is_empty());
+        config.llm.timeout = Duration::from_secs(600);
+        let keys: Vec<String> = Faults::of(&config).into_iter().map(|f| f.key).collect();
+        let both = ["extractor.worker.timeout", "profiler.worker.timeout"];
+        assert_eq!(keys, both);
+    }
 }

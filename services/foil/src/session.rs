@@ -1,5 +1,7 @@
 //! What the verbs that talk to a running Foil share.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, anyhow};
 use async_nats::jetstream;
 use foil_runtime::nats::NatsError;
@@ -10,7 +12,7 @@ use crate::config::{FoilConfig, load};
 use crate::out;
 
 /// Longest wait for the first connection.
-const CONNECT_SECONDS: u64 = 5;
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// A connection, and how to answer.
 pub struct Session {
@@ -28,8 +30,15 @@ impl Session {
     /// # Errors
     /// When the configuration is at fault, or NATS does not answer within 5 seconds.
     pub async fn open(global: &Global) -> Result<Self> {
+        Self::open_within(global, CONNECT).await
+    }
+
+    /// Like [`Session::open`], with another wait for NATS.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub async fn open_within(global: &Global, wait: Duration) -> Result<Self> {
         let config = load(global)?;
-        let wait = std::time::Duration::from_secs(CONNECT_SECONDS);
         let nats = foil_runtime::nats::connect_within(&config.nats, "foil", wait).await;
         let nats = nats.map_err(|error| match error {
             NatsError::Unreachable { .. } => anyhow!("{error}; is `foil up` running?"),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use foil_edge::{Edge, EdgeConfig, EdgeError};
-use foil_embedder::{EmbedError, TextEmbedder};
-use foil_llm::{EngineError, LanguageModel};
+use foil_embedder::TextEmbedder;
+use foil_llm::LanguageModel;
 use foil_proto::names::stage;
 use foil_runtime::{
     Health, HealthCheck, RunError, Service, ServiceConfig as _, Shutdown, admin, nats, telemetry,
@@ -138,23 +138,9 @@ async fn stages(
         nats,
         shutdown: shutdown.clone(),
     };
-    let embedder = foil_embedder::load(&config.embed)
-        .await
-        .map_err(|error| match error {
-            EmbedError::Load { .. } => {
-                anyhow!("embed.model: {error}; name a GGUF file of an embedding model")
-            }
-            other => other.into(),
-        })?;
+    let embedder = foil_embedder::load(&config.embed).await?;
     // One model serves three stages: it is the largest thing in memory.
-    let model = foil_llm::config::load(&config.llm)
-        .await
-        .map_err(|error| match error {
-            EngineError::Load { .. } => {
-                anyhow!("llm.model: {error}; name a GGUF file of a chat model")
-            }
-            other => other.into(),
-        })?;
+    let model = foil_llm::load(&config.llm).await?;
     tracing::info!(
         admin = %admin,
         nats = %config.nats.url,

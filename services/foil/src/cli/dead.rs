@@ -13,29 +13,29 @@ pub enum DeadVerb {
     List(DeadFilter),
     /// All that is known of one
     #[command(after_help = "Example:\n  foil dead show 17")]
-    Show {
-        /// As `foil dead list` shows it
-        sequence: u64,
-    },
+    Show(ShowArgs),
     /// Publishes them again to where they came from, and removes the copies
+    ///
+    /// Needs a filter or --sequence; --older-than 0s means all.
     #[command(
         after_help = "Examples:\n  foil dead redrive --stage extractor --dry-run\n  foil dead redrive --reason exhausted --rate 10"
     )]
     Redrive(RedriveArgs),
     /// Removes them for good
+    ///
+    /// Needs a filter or --sequence; --older-than 0s means all.
     #[command(after_help = "Example:\n  foil dead purge --older-than 7d --dry-run")]
     Purge(PurgeArgs),
 }
 
 impl DeadVerb {
-    /// A tenant that is named is meant: whoever names one purges no other's.
+    /// A tenant that is named is meant: whoever names one sees and purges no other's.
     pub fn within(mut self, tenant_named: bool) -> Self {
-        if let Self::List(filter)
+        let (Self::List(filter)
+        | Self::Show(ShowArgs { filter, .. })
         | Self::Redrive(RedriveArgs { filter, .. })
-        | Self::Purge(PurgeArgs { filter, .. }) = &mut self
-        {
-            filter.this_tenant |= tenant_named;
-        }
+        | Self::Purge(PurgeArgs { filter, .. })) = &mut self;
+        filter.this_tenant |= tenant_named;
         self
     }
 }
@@ -62,11 +62,34 @@ pub struct DeadFilter {
     pub limit: usize,
 }
 
+impl DeadFilter {
+    /// Whether it says which ones are meant.
+    pub fn is_given(&self) -> bool {
+        self.this_tenant || self.is_narrower()
+    }
+
+    /// Whether it says more than whose they are.
+    pub fn is_narrower(&self) -> bool {
+        self.stage.is_some()
+            || self.reason.is_some()
+            || self.older_than.is_some()
+            || self.newer_than.is_some()
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub filter: DeadFilter,
+    /// As `foil dead list` shows it
+    pub sequence: u64,
+}
+
 #[derive(Debug, Args)]
 pub struct RedriveArgs {
     #[command(flatten)]
     pub filter: DeadFilter,
-    /// Only this one
+    /// Only this one, if the filters let it through
     #[arg(long)]
     pub sequence: Option<u64>,
     /// Says what would be done
@@ -81,7 +104,7 @@ pub struct RedriveArgs {
 pub struct PurgeArgs {
     #[command(flatten)]
     pub filter: DeadFilter,
-    /// Only this one
+    /// Only this one, if the filters let it through
     #[arg(long)]
     pub sequence: Option<u64>,
     /// Says what would be done

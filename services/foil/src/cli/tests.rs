@@ -100,6 +100,8 @@ fn a_tenant_that_is_named_is_the_only_one_that_dead_verbs_touch() {
         (&["foil", "dead", "purge", "--tenant", "acme"], true),
         (&["foil", "--tenant", "acme", "dead", "redrive"], true),
         (&["foil", "dead", "list", "--this-tenant"], true),
+        (&["foil", "dead", "show", "17"], false),
+        (&["foil", "dead", "show", "17", "--tenant", "acme"], true),
     ] {
         let cli = Cli::try_parse_from(arguments).expect("parsed");
         let Verb::Dead(verb) = cli.verb else {
@@ -107,11 +109,9 @@ fn a_tenant_that_is_named_is_the_only_one_that_dead_verbs_touch() {
         };
         let verb = verb.within(cli.global.tenant.is_some());
         let (DeadVerb::List(filter)
+        | DeadVerb::Show(dead::ShowArgs { filter, .. })
         | DeadVerb::Redrive(dead::RedriveArgs { filter, .. })
-        | DeadVerb::Purge(dead::PurgeArgs { filter, .. })) = verb
-        else {
-            panic!("another verb")
-        };
+        | DeadVerb::Purge(dead::PurgeArgs { filter, .. })) = verb;
         assert_eq!(filter.this_tenant, only, "{arguments:?}");
     }
 }

@@ -15,7 +15,7 @@ use foil_runtime::Reason;
 use serde_json::json;
 
 use super::status::table::{Align, printable, table, terminal_width};
-use crate::cli::dead::{DeadFilter, DeadVerb, PurgeArgs};
+use crate::cli::dead::{DeadFilter, DeadVerb, PurgeArgs, ShowArgs};
 use crate::render;
 use crate::session::Session;
 use letter::Letter;
@@ -29,7 +29,7 @@ pub async fn run(session: &Session, verb: &DeadVerb) -> Result<ExitCode> {
     let dead = dead.with_context(|| format!("{} (run `foil provision`)", stream::DEAD))?;
     match verb {
         DeadVerb::List(filter) => list(session, &dead, filter).await,
-        DeadVerb::Show { sequence } => show(session, &dead, *sequence).await,
+        DeadVerb::Show(args) => show(session, &dead, args).await,
         DeadVerb::Redrive(args) => redrive::run(session, &dead, args).await,
         DeadVerb::Purge(args) => purge(session, &dead, args).await,
     }
@@ -55,15 +55,36 @@ async fn find_one(dead: &Stream, sequence: u64) -> Result<Option<Letter>> {
 /// One letter.
 ///
 /// # Errors
-/// When it is not there, or the stream cannot be read.
-async fn get(dead: &Stream, sequence: u64) -> Result<Letter> {
+/// When it is not there or the filter does not let it through, which nobody can tell apart, or when the
+/// stream cannot be read.
+async fn get(
+    session: &Session,
+    dead: &Stream,
+    sequence: u64,
+    filter: &DeadFilter,
+) -> Result<Letter> {
+    let wanted = wanted(session, filter)?;
     let letter = find_one(dead, sequence).await?;
-    letter.with_context(|| format!("there is no dead letter {sequence}"))
+    let letter = letter.filter(|l| is_filed(&l.filed, &wanted) && passes(l, filter));
+    letter.with_context(|| {
+        let whose = match filter.this_tenant {
+            true => format!(" of tenant {}", printable(&session.tenant)),
+            false => String::new(),
+        };
+        let which = if filter.is_narrower() {
+            " that the filters let through"
+        } else {
+            ""
+        };
+        format!("there is no dead letter {sequence}{whose}{which}")
+    })
 }
 
-/// Reads one letter after the other: that needs no consumer, and so no right to make one.
-async fn find(session: &Session, dead: &Stream, filter: &DeadFilter) -> Result<Found> {
-    ensure!(filter.limit > 0, "--limit: is 0");
+/// The subjects of what a filter may let through.
+///
+/// # Errors
+/// When it names a stage or a reason that is none.
+fn wanted(session: &Session, filter: &DeadFilter) -> Result<String> {
     known("--stage", filter.stage.as_deref(), &stage::ALL)?;
     known(
         "--reason",
@@ -75,7 +96,26 @@ async fn find(session: &Session, dead: &Stream, filter: &DeadFilter) -> Result<F
         true => token::encode(&session.tenant),
         false => "*".to_owned(),
     };
-    let wanted = subject::DEAD_ALL.replace('>', &format!("{stage}.{tenant}"));
+    Ok(subject::DEAD_ALL.replace('>', &format!("{stage}.{tenant}")))
+}
+
+/// Whether `subject` is among those `wanted`, as NATS sees it.
+fn is_filed(subject: &str, wanted: &str) -> bool {
+    let (mut is, mut shall) = (subject.split('.'), wanted.split('.'));
+    loop {
+        match (is.next(), shall.next()) {
+            (None, None) => return true,
+            (Some(_), Some("*")) => {}
+            (is, shall) if is == shall => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Reads one letter after the other: that needs no consumer, and so no right to make one.
+async fn find(session: &Session, dead: &Stream, filter: &DeadFilter) -> Result<Found> {
+    ensure!(filter.limit > 0, "--limit: is 0");
+    let wanted = wanted(session, filter)?;
     // What comes meanwhile is for the next call, so that this one ends.
     let last = dead.cached_info().state.last_sequence;
     let mut next = dead.cached_info().state.first_sequence.max(1);
@@ -124,17 +164,24 @@ fn passes(letter: &Letter, filter: &DeadFilter) -> bool {
         && filter.newer_than.is_none_or(|limit| age < limit)
 }
 
-/// A letter by its number, or those a filter lets through.
+/// A letter by its number, or those a filter lets through. `verb` changes them: nobody should touch
+/// all by leaving something out.
 async fn choose(
+    verb: &str,
     session: &Session,
     dead: &Stream,
     sequence: Option<u64>,
     filter: &DeadFilter,
 ) -> Result<Found> {
+    ensure!(
+        sequence.is_some() || filter.is_given(),
+        "{verb} needs --sequence, --stage, --reason, --this-tenant, --newer-than or --older-than \
+         (0s for all)"
+    );
     let Some(sequence) = sequence else {
         return find(session, dead, filter).await;
     };
-    let letter = get(dead, sequence).await?;
+    let letter = get(session, dead, sequence, filter).await?;
     Ok(Found {
         letters: vec![letter],
         more: false,
@@ -184,8 +231,8 @@ fn say_more(found: &Found, filter: &DeadFilter) {
     }
 }
 
-async fn show(session: &Session, dead: &Stream, sequence: u64) -> Result<ExitCode> {
-    let letter = get(dead, sequence).await?;
+async fn show(session: &Session, dead: &Stream, args: &ShowArgs) -> Result<ExitCode> {
+    let letter = get(session, dead, args.sequence, &args.filter).await?;
     let fields = payload::fields(&letter.subject, &letter.payload);
     if session.json {
         let mut value = serde_json::to_value(letter.summary())?;
@@ -229,19 +276,7 @@ async fn show(session: &Session, dead: &Stream, sequence: u64) -> Result<ExitCod
 
 async fn purge(session: &Session, dead: &Stream, args: &PurgeArgs) -> Result<ExitCode> {
     let filter = &args.filter;
-    let chosen = args.sequence.is_some()
-        || filter.this_tenant
-        || filter.stage.is_some()
-        || filter.reason.is_some()
-        || filter.older_than.is_some()
-        || filter.newer_than.is_some();
-    // What is purged is gone for good: nobody should purge all by leaving something out.
-    ensure!(
-        chosen,
-        "purge needs --sequence, --stage, --reason, --this-tenant, --newer-than or --older-than \
-         (0s for all)"
-    );
-    let found = choose(session, dead, args.sequence, filter).await?;
+    let found = choose("purge", session, dead, args.sequence, filter).await?;
     let mut purged = Vec::new();
     let mut failed = None;
     for letter in &found.letters {

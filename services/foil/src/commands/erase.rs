@@ -53,7 +53,8 @@ pub async fn run(session: &Session, args: &EraseArgs) -> Result<ExitCode> {
     })?;
     let removed_from = session.store.compactions().await?;
     let waiting = wait::compacted(&session.store, &removed_from, end).await?;
-    let receipt = receipt::Receipt::of(&told, removed_from, &waiting)?;
+    let mut receipt = receipt::Receipt::of(&told, removed_from, &waiting)?;
+    receipt.files.in_raft_logs = replicated(session, &receipt.files.overwritten).await;
     if session.json {
         session.print_json(&receipt)?;
     } else {
@@ -79,6 +80,22 @@ pub async fn run(session: &Session, args: &EraseArgs) -> Result<ExitCode> {
         code = ExitCode::FAILURE;
     }
     Ok(code)
+}
+
+/// Those of the streams that have replicas.
+async fn replicated(session: &Session, names: &[&'static str]) -> Vec<&'static str> {
+    let mut replicated = Vec::new();
+    for name in names {
+        let replicas = match session.jetstream.get_stream(*name).await {
+            Ok(stream) => stream.cached_info().config.num_replicas,
+            // It is erased all the same, and the receipt rather says too much.
+            Err(_) => session.config.provision.replicas.into(),
+        };
+        if replicas > 1 {
+            replicated.push(*name);
+        }
+    }
+    replicated
 }
 
 async fn change(session: &Session, args: &EraseArgs) -> Result<Change> {

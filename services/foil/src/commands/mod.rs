@@ -8,6 +8,7 @@ pub mod ingest;
 mod metrics;
 mod nats_auth;
 mod profile;
+mod provision;
 mod request;
 pub mod status;
 
@@ -15,7 +16,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use foil_runtime::ConfigError;
-use foil_store::provision;
 
 use crate::bench;
 use crate::cli::{Cli, Global, UpArgs, Verb};
@@ -31,16 +31,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
     let global = cli.global;
     match cli.verb {
         Verb::Up(args) => run_up(global, args).await,
-        Verb::Provision => {
-            let session = Session::open(&global).await?;
-            let report = provision::provision(&session.store, &session.config.provision).await?;
-            if session.json {
-                session.print_json(&report)?;
-            } else {
-                out::text(&report.to_string());
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        Verb::Provision(args) => provision::run(&global, &args).await,
         Verb::Ingest(args) => ingest::run(&Session::open(&global).await?, &args).await,
         Verb::Profile(args) => profile::run(&Session::open(&global).await?, &args).await,
         Verb::Differences(args) => differences::run(&Session::open(&global).await?, &args).await,
@@ -53,7 +44,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Erase(args) => erase::run(&Session::open(&global).await?, &args).await,
         Verb::Bench(args) => bench::run(&global, &args).await,
         Verb::Eval(verb) => eval::run(&global, &verb).await,
-        Verb::Status => status::run(&Session::open(&global).await?).await,
+        Verb::Status(args) => status::run(&Session::open(&global).await?, &args).await,
         Verb::Metrics => metrics::run(global.json).map(|()| ExitCode::SUCCESS),
         Verb::NatsAuth(args) => nats_auth::run(global.json, &args),
         Verb::NatsServer(args) => match nats_child::become_server(&args)? {},

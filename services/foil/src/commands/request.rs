@@ -107,6 +107,7 @@ fn unknown_item(item: &str) -> String {
 }
 
 fn headline(context: &v1::Context) -> String {
+    let strategy = context.strategy.as_str();
     let basis = match context.profile_version {
         0 => "no profile".to_owned(),
         version => format!(
@@ -117,10 +118,17 @@ fn headline(context: &v1::Context) -> String {
     let degraded = match context.degraded.as_str() {
         "" => String::new(),
         "no_history" => " · this user has written nothing yet".to_owned(),
-        "no_peers" => " · not compared with others yet; that has been started".to_owned(),
+        // In the place of `dpl`; a request starts the comparison that it needs.
+        "no_peers" if strategy == "intsum" => {
+            " · not compared with others yet; that has been started".to_owned()
+        }
+        "no_peers" => {
+            format!(" · nobody else's text on the same things is known; served by {strategy}")
+        }
+        "no_summary" => format!(" · no summary of their texts was made; served by {strategy}"),
         other => format!(" · {other}"),
     };
-    format!("[{} · {basis}{degraded}]", context.strategy)
+    format!("[{strategy} · {basis}{degraded}]")
 }
 
 fn request(session: &Session, args: &RequestArgs) -> v1::GenerateRequest {

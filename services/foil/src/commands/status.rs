@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::cli::StatusArgs;
 use crate::render;
 use crate::session::Session;
 use probe::Readiness;
@@ -18,8 +19,8 @@ use table::{Align, printable, table, terminal_width};
 ///
 /// # Errors
 /// When the answer cannot be printed.
-pub async fn run(session: &Session) -> Result<ExitCode> {
-    let status = survey::look(session).await;
+pub async fn run(session: &Session, args: &StatusArgs) -> Result<ExitCode> {
+    let status = survey::look(session, args).await;
     if session.json {
         session.print_json(&status)?;
     } else {
@@ -41,8 +42,13 @@ fn print(status: &Status) {
         }
         Readiness::NotReady { down } => format!("not ready: {}", down.join(", ")),
         Readiness::Unreachable { why } => {
-            format!("cannot be asked at {} (admin.listen): {why}", status.admin)
+            format!(
+                "cannot be asked at {} (admin.listen): {why}; --stages-elsewhere if they run on other \
+                 machines",
+                status.admin
+            )
         }
+        Readiness::NotAsked => "not asked (--stages-elsewhere)".to_owned(),
     };
     say!("stages        {}", printable(&stages));
     let qdrant = match &status.qdrant {

@@ -16,6 +16,8 @@ pub struct Letter {
     pub sequence: u64,
     /// When the copy was stored, milliseconds since 1970.
     pub at_ms: i64,
+    /// The subject of the copy: whose it is, and of which stage.
+    pub filed: String,
     pub stage: String,
     pub reason: String,
     pub error: String,
@@ -54,6 +56,7 @@ impl Letter {
         Self {
             sequence: message.sequence,
             at_ms: i64::try_from(nanoseconds / 1_000_000).unwrap_or_default(),
+            filed: message.subject.to_string(),
             stage: text(header::DEAD_STAGE),
             reason: text(header::DEAD_REASON),
             error: text(header::DEAD_ERROR),

@@ -36,7 +36,7 @@ pub async fn run(session: &Session, dead: &Stream, args: &RedriveArgs) -> Result
         (1..=10_000).contains(&args.rate),
         "--rate: is not within 1 and 10000"
     );
-    let found = super::choose(session, dead, args.sequence, &args.filter).await?;
+    let found = super::choose("redrive", session, dead, args.sequence, &args.filter).await?;
     let mut report = Report {
         dry_run: args.dry_run,
         more: found.more,

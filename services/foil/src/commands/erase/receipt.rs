@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result, bail};
+use foil_proto::names::stream;
 use foil_proto::v1::{self, event::Kind};
 use foil_store::Compaction;
 use serde::Serialize;
@@ -10,8 +11,8 @@ use serde::Serialize;
 use crate::commands::status::table::printable;
 use crate::render;
 
-/// Streams and buckets of which each removed message was overwritten where it lay.
-const OVERWRITTEN: [&str; 3] = ["FOIL_UPDATES", "FOIL_DEAD", "KV_FOIL_PROFILES"];
+/// The stream behind the bucket of profiles.
+const PROFILES: &str = "KV_FOIL_PROFILES";
 
 /// A receipt.
 #[derive(Debug, Serialize)]
@@ -49,8 +50,10 @@ pub struct Messages {
 /// What became of the bytes.
 #[derive(Debug, Default, Serialize)]
 pub struct Files {
-    /// Of NATS: message by message.
+    /// Of NATS: streams and buckets of which messages were removed, each overwritten where it lay.
     pub overwritten: Vec<&'static str>,
+    /// Those of them with replicas: their servers' Raft logs hold messages until the next snapshot.
+    pub in_raft_logs: Vec<&'static str>,
     /// Of the embedded Qdrant: rewritten without what was removed.
     pub compacted: Vec<&'static str>,
     /// Of another Qdrant: its optimisers rest.
@@ -62,7 +65,6 @@ pub struct Files {
 impl Files {
     fn of(collections: Vec<Compaction>, waiting: &[&'static str]) -> Self {
         let mut files = Self {
-            overwritten: OVERWRITTEN.to_vec(),
             waiting: waiting.to_vec(),
             ..Self::default()
         };
@@ -142,11 +144,26 @@ impl Receipt {
             dead_letters: removed.dead_letters,
             events: removed.events,
         };
+        receipt.files.overwritten = receipt.overwritten();
         Ok(receipt)
     }
-}
 
-impl Receipt {
+    /// What may hold text is overwritten; what holds keys alone is purged.
+    fn overwritten(&self) -> Vec<&'static str> {
+        let messages = &self.messages;
+        let of_tenant = self.items.is_some();
+        // A request holds what its caller wrote; only the erasure of a tenant removes any.
+        let requests = if of_tenant { messages.queued } else { 0 };
+        let removed = [
+            (stream::UPDATES, messages.log),
+            (stream::DEAD, messages.dead_letters),
+            (PROFILES, self.profiles + self.profiles_of_others),
+            (stream::GENERATE, requests),
+        ];
+        let removed = removed.into_iter().filter(|(_, count)| *count > 0);
+        removed.map(|(name, _)| name).collect()
+    }
+
     /// Whether no record, profile or message was there.
     fn found_nothing(&self) -> bool {
         let messages = &self.messages;
@@ -201,6 +218,10 @@ impl fmt::Display for Receipt {
         writeln!(f, "  messages   {}", messages.join(", "))?;
         for (how, names) in [
             ("overwritten in", &self.files.overwritten),
+            (
+                "until their next snapshot in the Raft logs of",
+                &self.files.in_raft_logs,
+            ),
             ("compacted:", &self.files.compacted),
             ("green:", &self.files.green),
             ("not yet gone from", &self.files.waiting),

@@ -76,6 +76,50 @@ fn a_tenants_receipt_names_no_user() {
 }
 
 #[test]
+fn only_what_messages_were_removed_from_was_overwritten() {
+    let overwritten = |kind| {
+        let receipt = Receipt::of(&event("", kind), Vec::new(), &[]).unwrap();
+        receipt.files.overwritten
+    };
+    let queued = Some(v1::Removed {
+        queued: 3,
+        events: 2,
+        ..v1::Removed::default()
+    });
+    let tenant = v1::TenantErased {
+        removed: queued,
+        ..v1::TenantErased::default()
+    };
+    assert_eq!(overwritten(Kind::TenantErased(tenant)), ["FOIL_GENERATE"]);
+    // Of a user only keys were queued, and those are purged.
+    let user = v1::UserErased {
+        removed: queued,
+        ..v1::UserErased::default()
+    };
+    assert!(overwritten(Kind::UserErased(user)).is_empty());
+    let record = v1::RecordErased {
+        removed: Some(v1::Removed {
+            dead_letters: 1,
+            profiles_of_others: 1,
+            ..v1::Removed::default()
+        }),
+        ..v1::RecordErased::default()
+    };
+    let both = ["FOIL_DEAD", "KV_FOIL_PROFILES"];
+    assert_eq!(overwritten(Kind::RecordErased(record)), both);
+}
+
+#[test]
+fn replicas_are_said_to_remember() {
+    let mut receipt = Receipt::of(&event("mara", erased()), Vec::new(), &[]).unwrap();
+    assert!(!receipt.to_string().contains("Raft"));
+    receipt.files.in_raft_logs = vec!["FOIL_UPDATES", "FOIL_DEAD"];
+    let line =
+        "  files      until their next snapshot in the Raft logs of FOIL_UPDATES, FOIL_DEAD\n";
+    assert!(receipt.to_string().contains(line), "{receipt}");
+}
+
+#[test]
 fn a_misspelt_id_is_told_from_an_erased_one() {
     let kind = Kind::UserErased(v1::UserErased::default());
     let nothing = Receipt::of(&event("maraa", kind), Vec::new(), &[]).unwrap();

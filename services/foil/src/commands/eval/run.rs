@@ -2,14 +2,13 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use foil_eval::report;
-use foil_eval::run::{self, Options, Outcome, Parts, Settings, Variant};
+use foil_eval::report::{self, About, Data};
+use foil_eval::run::{self, Engine, Options, Outcome, Parts, Settings, Variant};
 use foil_eval::selection::vectors::Vectors;
-use foil_llm::{EngineConfig, EngineKind, LanguageModel};
+use foil_llm::{EngineConfig, EngineKind};
 use foil_runtime::config::{ConfigError, Faults, TelemetryConfig};
 use foil_runtime::telemetry;
 use serde_json::json;
@@ -32,13 +31,21 @@ pub async fn run(global: &Global, args: &RunArgs) -> Result<ExitCode> {
     };
     telemetry::init(&quiet, "eval")?;
     let folder = super::out_folder(&config, args.out.as_ref());
-    let outcome = tokio::select! {
-        outcome = write(global, args, &config, &folder) => outcome?,
+    let (outcome, data) = tokio::select! {
+        written = write(global, args, &config, &folder) => written?,
         // What was asked is kept.
         _ = tokio::signal::ctrl_c() => bail!("interrupted; the same command goes on from here"),
     };
-    report::write(&outcome, args.seed, &command(args), &folder)?;
-    let about = about(args, &config, &outcome, started);
+    let about = About {
+        command: command(global, args),
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+        foil: env!("CARGO_PKG_VERSION").to_owned(),
+        data,
+        engine: named(config.llm.engine),
+        set: global.set.clone(),
+    };
+    report::write(&outcome, args.seed, &about, &folder)?;
+    let about = details(&about, &config, &outcome, started);
     let about = serde_json::to_string_pretty(&about)?;
     let path = folder.join(ABOUT);
     std::fs::write(&path, format!("{about}\n")).with_context(|| path.display().to_string())?;
@@ -100,7 +107,7 @@ async fn write(
     args: &RunArgs,
     config: &FoilConfig,
     folder: &Path,
-) -> Result<Outcome> {
+) -> Result<(Outcome, Data)> {
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let options = Options {
         variants: Variant::list(&args.strategies)?,
@@ -112,14 +119,17 @@ async fn write(
         out: folder.to_owned(),
     };
     let prepared = super::data(global, &args.data)?;
-    let judge: Option<Arc<dyn LanguageModel>> = match judge(args) {
-        Some(judge) => Some(foil_llm::load(&judge).await?),
+    let data = Data::of(&prepared, &args.data);
+    // First: it refuses to work beside another process, and a model takes its time to load.
+    let vectors = Vectors::open(&config.embed, folder).await?;
+    let judge = match judge(args) {
+        Some(judge) => Some(Engine::load(&judge).await?),
         None => None,
     };
     let parts = Parts {
-        model: foil_llm::load(&config.llm).await?,
+        model: Engine::load(&config.llm).await?,
         judge,
-        vectors: Vectors::open(&config.embed, folder).await?,
+        vectors,
         settings: Settings {
             selector: config.selector.clone(),
             extractor: config.extractor.clone(),
@@ -127,47 +137,107 @@ async fn write(
             generator: config.generator.clone(),
         },
     };
-    run::run(&prepared, &options, parts).await
+    Ok((run::run(&prepared, &options, parts).await?, data))
 }
 
-/// What shows in the report: paths would differ from machine to machine.
-fn command(args: &RunArgs) -> String {
-    let mut command = format!(
-        "foil eval run --strategies {} --seed {}",
-        args.strategies, args.seed
-    );
+/// As in the configuration.
+fn named(engine: EngineKind) -> String {
+    let name = match engine {
+        EngineKind::LlamaCpp => "llama-cpp",
+        EngineKind::Mistralrs => "mistralrs",
+        EngineKind::Openai => "openai",
+    };
+    name.to_owned()
+}
+
+/// What was typed, but for where the results and the judge's key are. No secret is in it: none is taken
+/// from a command line.
+fn command(global: &Global, args: &RunArgs) -> String {
+    let mut words = vec!["foil eval run".to_owned()];
+    let mut flag = |name: &str, value: &str| words.push(format!("--{name} {}", quoted(value)));
+    if let Some(config) = &global.config {
+        flag("config", &config.to_string_lossy());
+    }
+    if let Some(tenant) = &global.tenant {
+        flag("tenant", tenant);
+    }
+    flag("data", &args.data.to_string_lossy());
+    flag("strategies", &args.strategies);
     if let Some(limit) = args.limit {
-        command += &format!(" --limit {limit}");
+        flag("limit", &limit.to_string());
+    }
+    flag("seed", &args.seed.to_string());
+    if let Some(engine) = &args.engine {
+        flag("engine", engine);
+    }
+    for (key, value) in &global.set {
+        flag("set", &format!("{key}={value}"));
+    }
+    flag("parallel", &args.parallel.to_string());
+    if let (Some(url), Some(model)) = (&args.judge_url, &args.judge_model) {
+        flag("judge-url", url);
+        flag("judge-model", model);
+        flag("judgements", &args.judgements.to_string());
     }
     if args.later_peers {
-        command += " --later-peers";
+        words.push("--later-peers".to_owned());
     }
-    if let Some(judge) = &args.judge_model {
-        command += &format!(" --judge-model {judge} --judgements {}", args.judgements);
-    }
-    command
+    words.join(" ")
 }
 
-fn about(
-    args: &RunArgs,
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn details(
+    about: &About,
     config: &FoilConfig,
     outcome: &Outcome,
     started: Instant,
 ) -> serde_json::Value {
     json!({
-        "command": command(args),
+        "command": about.command,
+        "foil": about.foil,
         "finished_at": jiff::Timestamp::now().to_string(),
         "seconds": started.elapsed().as_secs_f64(),
+        "data": about.data,
         "targets": outcome.targets,
         "texts": outcome.samples.len(),
+        "engine": about.engine,
         "model": outcome.model,
         "judge": outcome.judge,
+        "embedder": outcome.embedder,
         "calls": outcome.calls,
         "cache_hits": outcome.hits,
+        "set": about.set,
         "context_tokens": config.llm.context_tokens,
         "selector": config.selector,
         "extractor": config.extractor,
         "profiler": config.profiler,
         "generator": config.generator,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_take_it_apart() {
+        for (word, expected) in [
+            ("dpl:k=2,rag", "dpl:k=2,rag"),
+            ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+            ("my data", "'my data'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

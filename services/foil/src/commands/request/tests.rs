@@ -38,6 +38,35 @@ fn a_version_that_did_not_come_is_said_and_fails() {
     assert_eq!(missed(&without, &context_of(0)), None);
 }
 
+#[test]
+fn what_is_less_than_asked_for_is_said_as_it_is() {
+    for (strategy, degraded, words) in [
+        ("dpl", "", "[dpl · no profile]"),
+        (
+            "intsum",
+            "no_peers",
+            "[intsum · no profile · not compared with others yet; that has been started]",
+        ),
+        (
+            "rag",
+            "no_peers",
+            "[rag · no profile · nobody else's text on the same things is known; served by rag]",
+        ),
+        (
+            "rag",
+            "no_summary",
+            "[rag · no profile · no summary of their texts was made; served by rag]",
+        ),
+    ] {
+        let context = v1::Context {
+            strategy: strategy.to_owned(),
+            degraded: degraded.to_owned(),
+            ..v1::Context::default()
+        };
+        assert_eq!(headline(&context), words);
+    }
+}
+
 #[tokio::test]
 async fn a_request_about_nothing_is_not_sent() {
     let test = provisioned().await;

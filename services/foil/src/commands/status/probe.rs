@@ -15,9 +15,17 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Readiness {
-    Ready { checks: Vec<String> },
-    NotReady { down: Vec<String> },
-    Unreachable { why: String },
+    Ready {
+        checks: Vec<String>,
+    },
+    NotReady {
+        down: Vec<String>,
+    },
+    Unreachable {
+        why: String,
+    },
+    /// The stages are not where this command is.
+    NotAsked,
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,7 @@ use foil_proto::names::{stage, stream};
 use serde::{Serialize, Serializer};
 
 use super::probe::{self, Readiness};
+use crate::cli::StatusArgs;
 use crate::render;
 use crate::session::Session;
 
@@ -40,7 +41,7 @@ pub struct Status {
     #[serde(serialize_with = "ready_or_error")]
     pub qdrant: Result<(), String>,
     pub dead: Option<u64>,
-    /// All there, reachable and ready.
+    /// All that was asked is there, reachable and ready.
     pub healthy: bool,
     /// Whether it keeps up, in words.
     pub words: String,
@@ -101,7 +102,7 @@ fn ready_or_error<S: Serializer>(
 }
 
 /// Asks everyone. What does not answer is part of the picture, not an error.
-pub async fn look(session: &Session) -> Status {
+pub async fn look(session: &Session, args: &StatusArgs) -> Status {
     let mut streams = Vec::new();
     for name in STREAMS {
         let state = stream_state(&session.jetstream, name).await;
@@ -113,13 +114,19 @@ pub async fn look(session: &Session) -> Status {
         consumers.push(ConsumerStatus { stage, lag });
     }
     let admin = session.config.admin.listen;
-    let (stages, qdrant) = tokio::join!(probe::readiness(admin), session.store.ready());
+    let stages = async {
+        match args.stages_elsewhere {
+            true => Readiness::NotAsked,
+            false => probe::readiness(admin).await,
+        }
+    };
+    let (stages, qdrant) = tokio::join!(stages, session.store.ready());
     let qdrant = qdrant.map_err(|error| error.to_string());
     let found = |name: &str| streams.iter().find(|s| s.name == name)?.state.as_ref().ok();
     let healthy = streams.iter().all(|s| s.state.is_ok())
         && consumers.iter().all(|c| c.lag.is_ok())
         && qdrant.is_ok()
-        && matches!(stages, Readiness::Ready { .. });
+        && matches!(stages, Readiness::Ready { .. } | Readiness::NotAsked);
     let away = match qdrant {
         Ok(()) => "",
         Err(_) => "; but Qdrant does not answer",

@@ -9,6 +9,10 @@ use super::survey::{ConsumerStatus, Lag, look, words};
 use super::*;
 use crate::commands::ingest::tests::{provisioned, unprovisioned};
 
+const HERE: StatusArgs = StatusArgs {
+    stages_elsewhere: false,
+};
+
 fn consumer(stage: &'static str, waiting: u64, in_work: u64) -> ConsumerStatus {
     let lag = Ok(Lag {
         waiting,
@@ -80,13 +84,20 @@ async fn nobody_or_somebody_else_at_the_admin_port() {
 #[tokio::test]
 async fn a_fresh_foil_is_caught_up_and_one_behind_says_so() {
     let test = provisioned().await;
-    let status = look(&test.session).await;
+    let status = look(&test.session, &HERE).await;
     assert_eq!(status.words, "all caught up");
     assert_eq!(status.dead, Some(0));
     assert_eq!(status.qdrant, Ok(()));
     assert!(status.streams.iter().all(|s| s.state.is_ok()));
     // Nobody serves the admin port here.
     assert!(!status.healthy);
+    let elsewhere = StatusArgs {
+        stages_elsewhere: true,
+    };
+    let status = look(&test.session, &elsewhere).await;
+    assert!(status.healthy && status.stages == Readiness::NotAsked);
+    let code = run(&test.session, &elsewhere).await.expect("it ran");
+    assert_eq!(code, ExitCode::SUCCESS);
 
     let jetstream = &test.session.jetstream;
     for user in ["a", "b"] {
@@ -94,7 +105,7 @@ async fn a_fresh_foil_is_caught_up_and_one_behind_says_so() {
         let ack = jetstream.publish(subject, "x".into()).await.expect("sent");
         ack.await.expect("stored");
     }
-    let status = look(&test.session).await;
+    let status = look(&test.session, &HERE).await;
     assert_eq!(status.words, "embedder is 2 behind");
     let updates = status.streams.iter().find(|s| s.name == stream::UPDATES);
     let state = updates
@@ -114,7 +125,7 @@ async fn a_fresh_foil_is_caught_up_and_one_behind_says_so() {
 #[tokio::test]
 async fn without_provision_it_says_what_to_do() {
     let test = unprovisioned().await;
-    let status = look(&test.session).await;
+    let status = look(&test.session, &HERE).await;
     assert!(status.words.contains("foil provision"), "{}", status.words);
     assert!(!status.healthy && status.dead.is_none() && status.qdrant.is_err());
     let json = serde_json::to_value(&status).expect("json");

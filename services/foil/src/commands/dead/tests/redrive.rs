@@ -47,7 +47,7 @@ async fn no_more_than_the_rate_are_redriven_a_second() {
     }
     let args = |dry_run| RedriveArgs {
         rate: 5,
-        ..redrive_args(EVERYTHING, None, dry_run)
+        ..redrive_args(all(), None, dry_run)
     };
     let started = Instant::now();
     run(&test.session, &DeadVerb::Redrive(args(true)))
@@ -70,7 +70,7 @@ async fn no_more_than_the_rate_are_redriven_a_second() {
     for bad in [0, 10_001] {
         let args = RedriveArgs {
             rate: bad,
-            ..redrive_args(EVERYTHING, None, true)
+            ..redrive_args(all(), None, true)
         };
         let refused = run(&test.session, &DeadVerb::Redrive(args)).await;
         let words = refused.expect_err("no rate").to_string();
@@ -88,7 +88,7 @@ async fn what_is_purged_meanwhile_does_not_come_back() {
     );
     let args = RedriveArgs {
         rate: 1,
-        ..redrive_args(EVERYTHING, None, false)
+        ..redrive_args(all(), None, false)
     };
     let verb = DeadVerb::Redrive(args);
     let redriving = run(&test.session, &verb);
