@@ -141,6 +141,19 @@ impl Corpus {
             .collect()
     }
 
+    /// Indices of what a user wrote before the target, newest first. Of another user than its own only
+    /// what was written at an earlier time: within one time nobody knows who saw whose text.
+    pub fn before(&self, user: &str, target: &Record) -> Vec<usize> {
+        let own = user == target.user;
+        let is_before = |record: &Record| {
+            let earlier = record.occurred_at_ms < target.occurred_at_ms;
+            let same_time = record.occurred_at_ms == target.occurred_at_ms;
+            earlier || (own && same_time && record.item < target.item)
+        };
+        let newest = self.of_user(user).iter().rev().copied();
+        newest.filter(|&at| is_before(&self.records[at])).collect()
+    }
+
     /// The user's record on the item as a target; none where there is no such record.
     pub fn target(&self, user: &str, item: &str) -> Option<Target<'_>> {
         let records = self.of_user(user);

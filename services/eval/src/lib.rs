@@ -6,6 +6,8 @@
 //! draws.
 
 pub mod data;
+pub mod fingerprint;
+mod lock;
 pub mod metrics;
 pub mod plot;
 pub mod progress;

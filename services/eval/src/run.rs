@@ -5,6 +5,7 @@
 //! run that is started again goes on where it was, and gives the same report.
 
 pub mod cache;
+pub mod engine;
 pub mod judge;
 pub mod sample;
 pub mod score;
@@ -18,10 +19,9 @@ use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use foil_extractor::evidence::Values;
 use foil_generator::history::Topic;
-use foil_llm::LanguageModel;
 use foil_llm::prompt::PromptFile;
 use futures::{StreamExt as _, stream};
 use rand::SeedableRng as _;
@@ -29,6 +29,7 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Mutex;
 
+pub use engine::Engine;
 pub use sample::{Outcome, Sample};
 pub use variant::{Settings, Variant};
 
@@ -64,8 +65,8 @@ pub struct Options {
 
 /// What runs it.
 pub struct Parts {
-    pub model: Arc<dyn LanguageModel>,
-    pub judge: Option<Arc<dyn LanguageModel>>,
+    pub model: Engine,
+    pub judge: Option<Engine>,
     pub vectors: Vectors,
     pub settings: Settings,
 }
@@ -92,16 +93,15 @@ pub async fn run(prepared: &Prepared, options: &Options, parts: Parts) -> Result
     ensure!(!targets.is_empty(), "data: holds no target");
     let folder = || options.out.display().to_string();
     std::fs::create_dir_all(&options.out).with_context(folder)?;
-    let cache = Arc::new(Cache::open(&options.out.join(ANSWERS), parts.model)?);
-    let judged = options.out.join(JUDGED);
-    let judge = parts
-        .judge
-        .map(|model| {
-            Ok::<_, anyhow::Error>((judge::file()?, Arc::new(Cache::open(&judged, model)?)))
-        })
-        .transpose()?;
+    let open = |name: &str, engine| Cache::open(&options.out.join(name), engine).map(Arc::new);
+    let cache = open(ANSWERS, parts.model)?;
+    let judge = match parts.judge {
+        Some(engine) => Some((judge::file()?, open(JUDGED, engine)?)),
+        None => None,
+    };
     let mut world = World::new(&prepared.corpus)?;
     let mut vectors = parts.vectors;
+    let embedder = vectors.model().to_owned();
     embed(&mut world, &mut vectors, &targets).await?;
     let variants = options.variants.iter();
     let variants = variants.map(|v| Ok((v, v.settings(&parts.settings)?)));
@@ -115,11 +115,15 @@ pub async fn run(prepared: &Prepared, options: &Options, parts: Parts) -> Result
         deviations: score::deviations(&prepared.corpus),
     };
     let samples = run.all(&targets).await?;
+    if let Some(why) = all_refused(&samples) {
+        bail!("the model refuses every question: {why}");
+    }
     let judged = run.judge.as_ref().map(|(_, cache)| cache);
     Ok(Outcome {
         targets: targets.len(),
         model: cache_model(&cache),
         judge: judged.map(cache_model),
+        embedder,
         hits: cache.hits() + judged.map_or(0, |cache| cache.hits()),
         calls: cache.calls() + judged.map_or(0, |cache| cache.calls()),
         samples,
@@ -128,6 +132,13 @@ pub async fn run(prepared: &Prepared, options: &Options, parts: Parts) -> Result
 
 fn cache_model(cache: &Arc<Cache>) -> String {
     foil_llm::ask::model_name(&Meter::new(cache))
+}
+
+/// Why, where no text was written: nothing could be told from a report of that.
+fn all_refused(samples: &[Sample]) -> Option<&str> {
+    let mut reasons = samples.iter().map(|sample| sample.refusal.as_deref());
+    let first = reasons.next()??;
+    reasons.all(|reason| reason.is_some()).then_some(first)
 }
 
 /// The targets in the order of the draw: a higher limit adds to a lower one.
@@ -151,9 +162,8 @@ async fn embed(
         for record in &target.history {
             needed.extend(corpus.of_item(&record.item));
         }
-        for user in score::lineup_users(corpus, target) {
-            needed.extend(score::lineup_texts(corpus, target, &user));
-        }
+        let lineup = score::lineup(corpus, target);
+        needed.extend(lineup.into_iter().flat_map(|(_, texts)| texts));
     }
     let texts: Vec<&str> = needed
         .iter()
@@ -200,9 +210,7 @@ impl Run<'_> {
                 item_description: item.map_or(String::new(), |item| item.description.clone()),
                 title: record.title.clone(),
             },
-            history: self
-                .world
-                .history(&record.user, &record.item, record.occurred_at_ms),
+            history: self.world.history(&record.user, record),
             before_ms: self.options.peers_before.then_some(record.occurred_at_ms),
         };
         let lineup = Lineup::new(self.world, target, |at| self.world.vector(at));
@@ -229,6 +237,8 @@ impl Run<'_> {
                 output: written.output,
                 reference: record.text.clone(),
                 ended: written.ended,
+                refusal: written.refusal,
+                tally: written.tally,
                 scores,
                 own,
                 cost: written.cost,

@@ -36,16 +36,27 @@ pub fn mean(values: &[f64]) -> Option<f64> {
 
 /// The mean of one value a sample, and its interval; `None` of nothing.
 pub fn interval(values: &[f64], seed: u64) -> Option<Interval> {
-    let mean = mean(values)?;
+    let mean = |at: &[usize]| at.iter().map(|&i| values[i]).sum::<f64>() / at.len() as f64;
+    resampled(values.len(), seed, mean)
+}
+
+/// A figure of `count` samples together, and its interval; `None` of nothing. `of`: the figure of the
+/// samples at these places, of which one may be there several times.
+pub fn resampled(count: usize, seed: u64, of: impl Fn(&[usize]) -> f64) -> Option<Interval> {
+    if count == 0 {
+        return None;
+    }
+    let mut at: Vec<usize> = (0..count).collect();
+    let mean = of(&at);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut means: Vec<f64> = (0..RESAMPLES)
+    let mut figures: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let draw = |_| values[rng.random_range(0..values.len())];
-            (0..values.len()).map(draw).sum::<f64>() / values.len() as f64
+            at.fill_with(|| rng.random_range(0..count));
+            of(&at)
         })
         .collect();
-    means.sort_by(f64::total_cmp);
-    let at = |share: f64| means[(share * (RESAMPLES - 1) as f64).round() as usize];
+    figures.sort_by(f64::total_cmp);
+    let at = |share: f64| figures[(share * (RESAMPLES - 1) as f64).round() as usize];
     Some(Interval {
         mean,
         low: at(TAIL),
@@ -60,21 +71,42 @@ pub fn interval(values: &[f64], seed: u64) -> Option<Interval> {
 pub fn paired(first: &[f64], second: &[f64], seed: u64) -> Option<Paired> {
     assert_eq!(first.len(), second.len(), "values of the same samples");
     let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).collect();
-    let difference = interval(&differences, seed)?;
-    let observed = differences.iter().sum::<f64>().abs();
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let swapped = |kept: &[bool]| {
+        let signed = differences.iter().zip(kept);
+        signed
+            .map(|(d, &kept)| if kept { *d } else { -d })
+            .sum::<f64>()
+    };
+    Some(Paired {
+        difference: interval(&differences, seed)?,
+        p: randomised(differences.len(), seed, swapped),
+    })
+}
+
+/// The p of [`Paired`]. `difference`: what the first method is above the second by, with the two swapped
+/// on the samples that are not kept.
+pub fn randomised(count: usize, seed: u64, difference: impl Fn(&[bool]) -> f64) -> f64 {
+    let mut kept = vec![true; count];
+    let observed = difference(&kept).abs();
     // Sums of the same numbers in another order of signs differ in their last digits.
     let least = observed - 1e-9 * (1.0 + observed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let as_large = (0..RESAMPLES)
         .filter(|_| {
-            let swapped = |d: &f64| if rng.random::<bool>() { *d } else { -d };
-            differences.iter().map(swapped).sum::<f64>().abs() >= least
+            kept.fill_with(|| rng.random::<bool>());
+            difference(&kept).abs() >= least
         })
         .count();
-    Some(Paired {
-        difference,
-        p: (as_large + 1) as f64 / (RESAMPLES + 1) as f64,
-    })
+    (as_large + 1) as f64 / (RESAMPLES + 1) as f64
+}
+
+/// A p value for people.
+pub fn probability(p: f64) -> String {
+    if p < 0.001 {
+        "< 0.001".to_owned()
+    } else {
+        format!("{p:.3}")
+    }
 }
 
 #[cfg(test)]
@@ -131,5 +163,20 @@ mod tests {
         assert!((found.p - 2.0 / 64.0).abs() < 0.006, "{found:?}");
         let same = paired(&[1.0; 6], &[1.0; 6], 9).unwrap();
         assert_eq!(same.p, 1.0);
+    }
+
+    #[test]
+    fn a_figure_of_all_samples_together_has_an_interval_too() {
+        let values: Vec<f64> = (0..50).map(|n| f64::from(n * n % 17)).collect();
+        let largest = |at: &[usize]| at.iter().map(|&i| values[i]).fold(0.0, f64::max);
+        let found = resampled(values.len(), 3, largest).unwrap();
+        assert!(found.mean == 16.0 && found.high == 16.0 && found.low <= 16.0);
+        assert_eq!(resampled(0, 3, largest), None);
+    }
+
+    #[test]
+    fn a_small_p_is_not_printed_as_nothing() {
+        let printed = [0.000_1, 0.000_999, 0.001, 0.25, 1.0].map(probability);
+        assert_eq!(printed, ["< 0.001", "< 0.001", "0.001", "0.250", "1.000"]);
     }
 }

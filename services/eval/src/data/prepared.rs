@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::filter::{self, Filters, HeldOut, Statistics};
 use super::read::{self, Format, Ndjson, Raw, Sources};
 use super::{Corpus, Target};
+use crate::fingerprint::Fingerprint;
 
 const ABOUT: &str = "prepared.json";
 const ITEMS: &str = "items.ndjson";
@@ -56,6 +57,31 @@ impl Prepared {
     pub fn targets(&self) -> impl Iterator<Item = Target<'_>> {
         let held_out = self.held_out.iter();
         held_out.filter_map(|key| self.corpus.target(&key.user, &key.item))
+    }
+
+    /// SHA-256 of all items, records and held-out keys, in hexadecimal: equal for the same data, however
+    /// they were written.
+    pub fn fingerprint(&self) -> String {
+        let mut all = Fingerprint::default();
+        for item in self.corpus.items() {
+            for part in [&item.id, &item.title, &item.description] {
+                all.add(part);
+            }
+        }
+        all.add("records");
+        for record in self.corpus.records() {
+            for part in [&record.user, &record.item, &record.title, &record.text] {
+                all.add(part);
+            }
+            all.add(record.rating.map_or(String::new(), |r| r.to_string()));
+            all.add(record.occurred_at_ms.to_le_bytes());
+        }
+        all.add("targets");
+        for key in &self.held_out {
+            all.add(&key.user);
+            all.add(&key.item);
+        }
+        all.hex()
     }
 
     /// Writes the folder; makes it if missing.

@@ -44,7 +44,7 @@ impl Counts {
     }
 
     /// The BLEU of a whole corpus, 0 to 100, from the sum of its texts' counts, as `corpus_bleu`.
-    pub fn corpus(all: &[Self]) -> f64 {
+    pub fn corpus<'a>(all: impl IntoIterator<Item = &'a Self>) -> f64 {
         let mut sum = Self::default();
         for counts in all {
             sum.length += counts.length;
@@ -174,6 +174,6 @@ mod tests {
         assert!((Counts::of(text, text).sentence() - 100.0).abs() < 1e-9);
         assert_eq!(Counts::of("", text).sentence(), 0.0);
         assert_eq!(Counts::of("x y z", text).sentence(), 0.0);
-        assert_eq!(Counts::corpus(&[]), 0.0);
+        assert_eq!(Counts::corpus(&Vec::new()), 0.0);
     }
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, anyhow};
 
-use super::table::{METRICS, Table};
+use super::table::{Figure, METRICS, Table};
 
-/// A line for each strategy and metric: mean and 95 % interval.
+/// A line for each strategy and metric: the texts that have it, mean and 95 % interval.
 ///
 /// # Errors
 /// Never, but for want of memory.
@@ -13,18 +13,17 @@ pub fn scores(table: &Table) -> Result<String> {
     csv.write_record(["strategy", "metric", "texts", "mean", "low", "high"])?;
     for row in &table.rows {
         for (metric, figure) in METRICS.iter().zip(&row.figures) {
-            let Some(figure) = figure else { continue };
-            let numbers = [figure.mean, figure.low, figure.high].map(|n| n.to_string());
+            let Some(Figure { texts, interval }) = figure else {
+                continue;
+            };
+            let numbers = [interval.mean, interval.low, interval.high].map(|n| n.to_string());
             let head = [
                 row.strategy.clone(),
                 metric.key.to_owned(),
-                row.texts.to_string(),
+                texts.to_string(),
             ];
             csv.write_record(head.into_iter().chain(numbers))?;
         }
-        let bleu = row.corpus_bleu.to_string();
-        let texts = row.texts.to_string();
-        csv.write_record([row.strategy.as_str(), "corpus_bleu", &texts, &bleu, "", ""])?;
     }
     text(csv)
 }

@@ -3,24 +3,24 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::about::About;
 use super::plots::Plot;
 use super::table::{Comparison, Row, Table, metric};
+use crate::run::world::Tally;
 use crate::run::{Outcome, Sample, degraded};
-use crate::stats::{Interval, mean};
+use crate::stats::{Interval, mean, probability};
 
 /// Below this a difference is called significant.
 const SIGNIFICANT: f64 = 0.05;
 
 /// The whole report.
-pub fn report(table: &Table, outcome: &Outcome, command: &str, plots: &[Plot]) -> String {
+pub fn report(table: &Table, outcome: &Outcome, about: &About, plots: &[Plot]) -> String {
     let mut text = String::from("# foil eval run\n\n");
-    let _ = writeln!(
-        text,
-        "{} targets, model {}.\n\n```\n{command}\n```\n",
-        outcome.targets, outcome.model
-    );
-    text += "Means over the targets with 95 % bootstrap intervals.\n\n## Quality\n\n";
-    text += &quality(table, outcome.judge.as_deref());
+    text += &made(outcome, about);
+    text += "\nMeans over the targets with 95 % bootstrap intervals.\n";
+    text += &alike(table, &outcome.samples);
+    text += "\n## Quality\n\n";
+    text += &quality(table, outcome);
     text += "\n## Whose text it looks like\n\n";
     text += &attribution(table, &outcome.samples);
     text += "\n## Cost of a text\n\n";
@@ -31,7 +31,7 @@ pub fn report(table: &Table, outcome: &Outcome, command: &str, plots: &[Plot]) -
         text += "\n## Each against dpl\n\n";
         text += &against(&table.against);
     }
-    text += &less_than_asked(&outcome.samples);
+    text += &less_than_asked(table, &outcome.samples);
     if !plots.is_empty() {
         text += "\n## Plots\n";
         for plot in plots {
@@ -39,6 +39,62 @@ pub fn report(table: &Table, outcome: &Outcome, command: &str, plots: &[Plot]) -
         }
     }
     text
+}
+
+/// How it was made.
+fn made(outcome: &Outcome, about: &About) -> String {
+    let data = &about.data;
+    let mut rows = vec![
+        ("date", about.date.clone()),
+        ("Foil", about.foil.clone()),
+        (
+            "data",
+            format!(
+                "{}: {} records of {} users on {} items; {} of {} targets",
+                data.name, data.records, data.users, data.items, outcome.targets, data.targets
+            ),
+        ),
+        ("SHA-256 of the data", data.sha256.clone()),
+        ("engine", about.engine.clone()),
+        ("model", outcome.model.clone()),
+        ("embedder", outcome.embedder.clone()),
+    ];
+    let set = about
+        .set
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"));
+    rows.extend(set.map(|set| ("set", set)));
+    let mut text = String::from("| | |\n|---|---|\n");
+    for (what, value) in rows {
+        let _ = writeln!(text, "| {what} | {} |", value.replace('|', "\\|"));
+    }
+    let _ = writeln!(text, "\n```\n{}\n```", about.command);
+    text
+}
+
+/// That texts of one user are no independent samples, where there are such.
+fn alike(table: &Table, samples: &[Sample]) -> String {
+    let mut texts: BTreeMap<&str, usize> = BTreeMap::new();
+    for sample in of_first(table, samples) {
+        *texts.entry(&sample.user).or_default() += 1;
+    }
+    let several = texts.values().filter(|count| **count > 1).count();
+    if several == 0 {
+        return String::new();
+    }
+    format!(
+        "{several} of the {} users have more than one target. Intervals and tests take every target for \
+         an independent sample, so they are narrower than they should be.\n",
+        texts.len()
+    )
+}
+
+/// The texts of the first strategy: one for each target.
+fn of_first<'a>(table: &Table, samples: &'a [Sample]) -> Vec<&'a Sample> {
+    let first = table.rows.first().map(|row| row.strategy.as_str());
+    let once = samples.iter();
+    once.filter(|sample| Some(sample.strategy.as_str()) == first)
+        .collect()
 }
 
 /// A table of Markdown; the first column is words, the others are numbers.
@@ -64,19 +120,18 @@ fn spread(found: Interval, digits: usize) -> String {
     format!("{mean:.digits$} [{low:.digits$}, {high:.digits$}]")
 }
 
-fn quality(table: &Table, judge: Option<&str>) -> String {
-    let keys = ["rouge_1", "rouge_l", "meteor", "bleu"];
+fn quality(table: &Table, outcome: &Outcome) -> String {
+    let judge = outcome.judge.as_deref();
+    let keys = ["rouge_1", "rouge_l", "meteor", "bleu", "corpus_bleu"];
     let mut head = vec!["strategy", "texts"];
     head.extend(keys.map(|key| metric(key).label));
-    head.push("BLEU of the corpus");
     if judge.is_some() {
         head.extend(["judge", "its variance"]);
     }
     let row = |row: &Row| {
         let mut cells = vec![row.strategy.clone(), row.texts.to_string()];
-        let digits = |key| if key == "bleu" { 2 } else { 4 };
+        let digits = |key: &str| if key.ends_with("bleu") { 2 } else { 4 };
         cells.extend(keys.map(|key| figure(row, key, digits(key))));
-        cells.push(format!("{:.2}", row.corpus_bleu));
         if judge.is_some() {
             cells.push(figure(row, "judge", 3));
             let variance = row.judge_variance;
@@ -87,12 +142,17 @@ fn quality(table: &Table, judge: Option<&str>) -> String {
     let mut text = lines(&head, table.rows.iter().map(row));
     text += "\nROUGE is F1 without stemming. METEOR matches equal words and equal stems, no synonyms. BLEU \
              is sacreBLEU's (0 to 100), as the mean over texts and of all texts as one corpus; the paper's \
-             is the latter.\n";
+             is the latter. The corpus' interval is over resampled texts.\n";
     if let Some(judge) = judge {
+        let judged = outcome.samples.iter();
+        let judged: Vec<_> = judged.filter_map(|s| s.scores.judge.as_ref()).collect();
+        let invalid: usize = judged.iter().map(|judged| judged.invalid).sum();
+        let valid: usize = judged.iter().map(|judged| judged.scores.len()).sum();
         let _ = writeln!(
             text,
             "\nThe judge is {judge}, on the paper's scale of 0 to 10, divided by 10; its variance is that \
-             of a single answer about one text."
+             of a single answer about one text. Invalid judgements, left out: {invalid} of {}.",
+            invalid + valid
         );
     }
     text
@@ -113,10 +173,7 @@ fn attribution(table: &Table, samples: &[Sample]) -> String {
         cells.extend(keys.map(|key| figure(row, key, 3)));
         rows.push(cells);
     }
-    let first = table.rows.first().map(|row| row.strategy.as_str());
-    let once = samples
-        .iter()
-        .filter(|s| Some(s.strategy.as_str()) == first);
+    let once = of_first(table, samples).into_iter();
     let owns: Vec<_> = once.filter_map(|sample| sample.own).collect();
     let average = |of: fn(&crate::run::score::Attribution) -> f64| {
         let values: Vec<f64> = owns.iter().map(of).collect();
@@ -139,9 +196,9 @@ fn attribution(table: &Table, samples: &[Sample]) -> String {
     let mut text = lines(&head, rows);
     let _ = writeln!(
         text,
-        "\nAmong {} users who wrote on similar items: is the text nearest to the history of the one it was \
-         written for? By the embedding of the text, and by what is measured of its style alone. Known for \
-         {} targets.",
+        "\nAmong at most {} users who had written on the same items before: is the text nearest to the \
+         history of the one it was written for? Equally many texts stand for each of them. By the \
+         embedding of the text, and by what is measured of its style alone. Known for {} targets.",
         crate::run::score::USERS,
         owns.len()
     );
@@ -191,13 +248,13 @@ fn tests(comparisons: &[Comparison]) -> String {
             found.first.clone(),
             found.second.clone(),
             spread(found.paired.difference, 4),
-            format!("{p:.4}{mark}"),
+            format!("{}{mark}", probability(p)),
         ]
     };
     let head = ["metric", "first", "second", "difference", "p"];
     let mut text = lines(&head, comparisons.iter().map(row));
-    text += "\nPaired by target; p by a two-sided randomisation test, * below 0.05. No correction is made \
-             for the number of tests.\n";
+    text += "\nPaired by target; p by a two-sided randomisation test, which for BLEU of the corpus swaps \
+             texts between the two; * below 0.05. No correction is made for the number of tests.\n";
     text
 }
 
@@ -212,7 +269,8 @@ fn against(comparisons: &[Comparison]) -> String {
         let cell = |found: &Comparison| {
             let p = found.paired.p;
             let mark = if p < SIGNIFICANT { " *" } else { "" };
-            format!("{:+.4} ({p:.3}){mark}", found.paired.difference.mean)
+            let difference = found.paired.difference.mean;
+            format!("{difference:+.4} ({}){mark}", probability(p))
         };
         let name = of_one.first().map(|found| found.first.clone());
         name.into_iter().chain(of_one.iter().map(cell)).collect()
@@ -223,21 +281,44 @@ fn against(comparisons: &[Comparison]) -> String {
     text
 }
 
-fn less_than_asked(samples: &[Sample]) -> String {
+fn less_than_asked(table: &Table, samples: &[Sample]) -> String {
+    let mut found = Vec::new();
     let counts: BTreeMap<_, _> = degraded(samples).into_iter().collect();
-    let silent = samples
-        .iter()
-        .filter(|s| s.output.trim().is_empty())
-        .count();
-    if counts.is_empty() && silent == 0 {
+    for ((strategy, why), count) in counts {
+        found.push(format!("{strategy}: {count} texts, {why}"));
+    }
+    for row in &table.rows {
+        let name = &row.strategy;
+        let own: Vec<&Sample> = samples.iter().filter(|s| s.strategy == *name).collect();
+        let mut tally = Tally::default();
+        own.iter().for_each(|sample| tally.add(sample.tally));
+        for (what, failed, all) in [
+            ("comparisons", tally.comparisons_failed, tally.comparisons),
+            ("profiles", tally.profiles_failed, tally.profiles),
+        ] {
+            if failed > 0 {
+                found.push(format!("{name}: {failed} of {all} {what} failed"));
+            }
+        }
+        let mut refusals = own.iter().filter_map(|sample| sample.refusal.as_deref());
+        if let Some(first) = refusals.next() {
+            let count = 1 + refusals.count();
+            found.push(format!("{name}: {count} texts refused, such as: {first}"));
+        }
+    }
+    let empty = |sample: &&Sample| sample.output.trim().is_empty();
+    let silent = samples.iter().filter(empty).count();
+    if silent > 0 {
+        found.push(format!("empty texts: {silent}"));
+    }
+    if found.is_empty() {
         return String::new();
     }
     let mut text = String::from("\n## Less than was asked for\n\n");
-    for ((strategy, why), count) in counts {
-        let _ = writeln!(text, "- {strategy}: {count} texts, {why}");
+    for line in found {
+        let _ = writeln!(text, "- {line}");
     }
-    if silent > 0 {
-        let _ = writeln!(text, "- empty texts: {silent}");
-    }
+    text += "\nA comparison or a profile fails where no answer of the model holds, and is left out; it is \
+             counted for each text that rests on it. An empty text scores as one.\n";
     text
 }

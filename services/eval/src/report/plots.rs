@@ -64,7 +64,7 @@ fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
 /// A panel for each metric, a line for each strategy.
 fn strategies(table: &Table) -> Result<String> {
     let known = |metric: &&Metric| {
-        metric.scores
+        metric.scores()
             && table
                 .rows
                 .iter()

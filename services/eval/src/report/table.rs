@@ -1,27 +1,53 @@
 //! The figures: means with intervals, and paired tests.
 
+use std::collections::HashMap;
+
 use crate::metrics::bleu::Counts;
 use crate::run::{Outcome, Sample};
-use crate::stats::{Interval, Paired, interval, mean, paired};
+use crate::stats::{Interval, Paired, interval, mean, paired, randomised, resampled};
 
-/// One figure of a text.
+/// What a metric is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A text; more is better.
+    Score,
+    /// All texts together; more is better.
+    Corpus,
+    /// A text; neither compared nor ranked.
+    Cost,
+}
+
+/// One figure.
 #[derive(Clone, Copy)]
 pub struct Metric {
     /// As in CSV.
     pub key: &'static str,
     /// For a person.
     pub label: &'static str,
-    /// More is better; costs are neither compared nor ranked.
-    pub scores: bool,
+    pub kind: Kind,
+    /// Of a text; none of [`Kind::Corpus`].
     pub of: fn(&Sample) -> Option<f64>,
 }
 
+impl Metric {
+    /// Whether more of it is better.
+    pub fn scores(&self) -> bool {
+        self.kind != Kind::Cost
+    }
+}
+
 /// Every metric, in the order of the report.
-pub const METRICS: [Metric; 18] = [
+pub const METRICS: [Metric; 19] = [
     score("rouge_1", "ROUGE-1", |s| Some(s.scores.rouge_1)),
     score("rouge_l", "ROUGE-L", |s| Some(s.scores.rouge_l)),
     score("meteor", "METEOR", |s| Some(s.scores.meteor)),
     score("bleu", "BLEU", |s| Some(s.scores.bleu)),
+    Metric {
+        key: "corpus_bleu",
+        label: "BLEU of the corpus",
+        kind: Kind::Corpus,
+        of: |_| None,
+    },
     score("judge", "judge", |s| s.scores.judge.as_ref()?.mean()),
     score("embedding_top_1", "embedding, top-1", |s| {
         Some(s.scores.attribution?.embedding.top_1)
@@ -64,7 +90,7 @@ const fn score(key: &'static str, label: &'static str, of: fn(&Sample) -> Option
     Metric {
         key,
         label,
-        scores: true,
+        kind: Kind::Score,
         of,
     }
 }
@@ -73,7 +99,7 @@ const fn cost(key: &'static str, label: &'static str, of: fn(&Sample) -> Option<
     Metric {
         key,
         label,
-        scores: false,
+        kind: Kind::Cost,
         of,
     }
 }
@@ -87,14 +113,20 @@ pub fn metric(key: &str) -> &'static Metric {
     found.expect("a key of this table")
 }
 
+/// A metric of one strategy.
+#[derive(Clone, Copy)]
+pub struct Figure {
+    /// Texts that have it.
+    pub texts: usize,
+    pub interval: Interval,
+}
+
 /// One strategy.
 pub struct Row {
     pub strategy: String,
     pub texts: usize,
     /// In the order of [`METRICS`]; none where no text has it.
-    pub figures: Vec<Option<Interval>>,
-    /// sacreBLEU of all texts together, 0 to 100.
-    pub corpus_bleu: f64,
+    pub figures: Vec<Option<Figure>>,
     /// Variance of a single judgement of one text, on average; none without a judge.
     pub judge_variance: Option<f64>,
 }
@@ -103,7 +135,7 @@ impl Row {
     /// By its key.
     pub fn figure(&self, key: &str) -> Option<Interval> {
         let at = METRICS.iter().position(|metric| metric.key == key)?;
-        self.figures[at]
+        self.figures[at].map(|figure| figure.interval)
     }
 }
 
@@ -133,73 +165,103 @@ impl Table {
                 names.push(&sample.strategy);
             }
         }
-        let groups: Vec<(&str, Vec<&Sample>)> = names
-            .into_iter()
-            .map(|name| {
-                let own = outcome.samples.iter().filter(|s| s.strategy == name);
-                (name, own.collect())
-            })
-            .collect();
+        let group = |name| Group::of(name, &outcome.samples);
+        let groups: Vec<Group<'_>> = names.into_iter().map(group).collect();
         Self {
-            rows: groups
-                .iter()
-                .map(|(name, own)| row(name, own, seed))
-                .collect(),
+            rows: groups.iter().map(|group| row(group, seed)).collect(),
             best: best(&groups, seed),
             against: against(&groups, seed),
         }
     }
 }
 
-fn row(name: &str, samples: &[&Sample], seed: u64) -> Row {
-    let figure = |metric: &Metric| {
-        let values: Vec<f64> = samples.iter().filter_map(|s| (metric.of)(s)).collect();
-        interval(&values, seed)
-    };
-    let counts = samples.iter().map(|s| Counts::of(&s.output, &s.reference));
-    let judged = samples.iter().filter_map(|s| s.scores.judge.as_ref());
+/// The texts of one strategy.
+struct Group<'a> {
+    name: &'a str,
+    samples: Vec<&'a Sample>,
+    /// Of each sample.
+    counts: Vec<Counts>,
+}
+
+impl<'a> Group<'a> {
+    fn of(name: &'a str, samples: &'a [Sample]) -> Self {
+        let own = samples.iter().filter(|sample| sample.strategy == name);
+        let samples: Vec<&Sample> = own.collect();
+        let counts = samples.iter().map(|s| Counts::of(&s.output, &s.reference));
+        Self {
+            name,
+            counts: counts.collect(),
+            samples,
+        }
+    }
+
+    fn values(&self, metric: &Metric) -> Vec<f64> {
+        self.samples.iter().filter_map(|s| (metric.of)(s)).collect()
+    }
+
+    fn value(&self, metric: &Metric) -> Option<f64> {
+        match metric.kind {
+            Kind::Corpus => Some(Counts::corpus(&self.counts)),
+            Kind::Score | Kind::Cost => mean(&self.values(metric)),
+        }
+    }
+
+    fn figure(&self, metric: &Metric, seed: u64) -> Option<Figure> {
+        let (texts, interval) = match metric.kind {
+            Kind::Corpus => {
+                let bleu = |at: &[usize]| Counts::corpus(at.iter().map(|&i| &self.counts[i]));
+                let texts = self.counts.len();
+                (texts, resampled(texts, seed, bleu))
+            }
+            Kind::Score | Kind::Cost => {
+                let values = self.values(metric);
+                (values.len(), interval(&values, seed))
+            }
+        };
+        Some(Figure {
+            texts,
+            interval: interval?,
+        })
+    }
+}
+
+fn row(group: &Group<'_>, seed: u64) -> Row {
+    let samples = group.samples.iter();
+    let judged = samples.filter_map(|s| s.scores.judge.as_ref());
     let variances: Vec<f64> = judged.filter_map(|judge| judge.variance()).collect();
+    let figures = METRICS.iter().map(|metric| group.figure(metric, seed));
     Row {
-        strategy: name.to_owned(),
-        texts: samples.len(),
-        figures: METRICS.iter().map(figure).collect(),
-        corpus_bleu: Counts::corpus(&counts.collect::<Vec<_>>()),
+        strategy: group.name.to_owned(),
+        texts: group.samples.len(),
+        figures: figures.collect(),
         judge_variance: mean(&variances),
     }
 }
 
-fn best(groups: &[(&str, Vec<&Sample>)], seed: u64) -> Vec<Comparison> {
-    let groups: Vec<_> = groups
-        .iter()
-        .filter(|(name, _)| !name.contains(':'))
-        .collect();
+fn best(groups: &[Group<'_>], seed: u64) -> Vec<Comparison> {
+    let groups: Vec<&Group<'_>> = groups.iter().filter(|g| !g.name.contains(':')).collect();
     let compared = METRICS
         .iter()
-        .filter(|metric| metric.scores)
+        .filter(|metric| metric.scores())
         .filter_map(|metric| {
-            let mut ranked: Vec<(f64, usize)> = groups
+            let mut ranked: Vec<(f64, &Group<'_>)> = groups
                 .iter()
-                .enumerate()
-                .filter_map(|(at, (_, own))| {
-                    let values: Vec<f64> = own.iter().filter_map(|s| (metric.of)(s)).collect();
-                    Some((mean(&values)?, at))
-                })
+                .filter_map(|&group| Some((group.value(metric)?, group)))
                 .collect();
             // Stable: of equals the one named first leads.
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let (first, second) = (groups[ranked.first()?.1], groups[ranked.get(1)?.1]);
-            compare(metric, first, second, seed)
+            compare(metric, ranked.first()?.1, ranked.get(1)?.1, seed)
         });
     compared.collect()
 }
 
-fn against(groups: &[(&str, Vec<&Sample>)], seed: u64) -> Vec<Comparison> {
-    let Some(dpl) = groups.iter().find(|(name, _)| *name == "dpl") else {
+fn against(groups: &[Group<'_>], seed: u64) -> Vec<Comparison> {
+    let Some(dpl) = groups.iter().find(|group| group.name == "dpl") else {
         return Vec::new();
     };
-    let others = groups.iter().filter(|(name, _)| *name != "dpl");
+    let others = groups.iter().filter(|group| group.name != "dpl");
     let compared = others.flat_map(|group| {
-        let scores = METRICS.iter().filter(|metric| metric.scores);
+        let scores = METRICS.iter().filter(|metric| metric.scores());
         scores.filter_map(move |metric| compare(metric, group, dpl, seed))
     });
     compared.collect()
@@ -208,20 +270,67 @@ fn against(groups: &[(&str, Vec<&Sample>)], seed: u64) -> Vec<Comparison> {
 /// On the targets for which both have a value.
 fn compare(
     metric: &'static Metric,
-    first: &(&str, Vec<&Sample>),
-    second: &(&str, Vec<&Sample>),
+    first: &Group<'_>,
+    second: &Group<'_>,
     seed: u64,
 ) -> Option<Comparison> {
-    let pairs = first.1.iter().filter_map(|a| {
-        let same = |b: &&&Sample| (&b.user, &b.item) == (&a.user, &a.item);
-        let other = second.1.iter().find(same)?;
-        Some(((metric.of)(a)?, (metric.of)(other)?))
-    });
-    let (a, b): (Vec<f64>, Vec<f64>) = pairs.unzip();
+    let pairs = pairs(first, second);
+    let paired = match metric.kind {
+        Kind::Corpus => corpora(first, second, &pairs, seed)?,
+        Kind::Score | Kind::Cost => {
+            let both = |&(a, b): &(usize, usize)| {
+                let (a, b) = (first.samples[a], second.samples[b]);
+                Some(((metric.of)(a)?, (metric.of)(b)?))
+            };
+            let (a, b): (Vec<f64>, Vec<f64>) = pairs.iter().filter_map(both).unzip();
+            paired(&a, &b, seed)?
+        }
+    };
     Some(Comparison {
         metric,
-        first: first.0.to_owned(),
-        second: second.0.to_owned(),
-        paired: paired(&a, &b, seed)?,
+        first: first.name.to_owned(),
+        second: second.name.to_owned(),
+        paired,
+    })
+}
+
+/// Places of the texts for the same target.
+fn pairs(first: &Group<'_>, second: &Group<'_>) -> Vec<(usize, usize)> {
+    let places = second.samples.iter().zip(0..);
+    let places: HashMap<(&str, &str), usize> = places.map(|(s, at)| (target(s), at)).collect();
+    let own = first.samples.iter().zip(0..);
+    own.filter_map(|(s, at)| Some((at, *places.get(&target(s))?)))
+        .collect()
+}
+
+fn target(sample: &Sample) -> (&str, &str) {
+    (&sample.user, &sample.item)
+}
+
+/// By BLEU over resampled texts, and over texts swapped between the two.
+fn corpora(
+    first: &Group<'_>,
+    second: &Group<'_>,
+    pairs: &[(usize, usize)],
+    seed: u64,
+) -> Option<Paired> {
+    let pairs = pairs.iter();
+    let counts: Vec<[Counts; 2]> = pairs
+        .map(|&(a, b)| [first.counts[a], second.counts[b]])
+        .collect();
+    let resample = |at: &[usize]| {
+        let [a, b] = [0_usize, 1].map(|side| Counts::corpus(at.iter().map(|&i| &counts[i][side])));
+        a - b
+    };
+    let swap = |kept: &[bool]| {
+        let [a, b] = [true, false].map(|first| {
+            let sides = counts.iter().zip(kept);
+            Counts::corpus(sides.map(|(pair, &kept)| &pair[usize::from(kept != first)]))
+        });
+        a - b
+    };
+    Some(Paired {
+        difference: resampled(counts.len(), seed, resample)?,
+        p: randomised(counts.len(), seed, swap),
     })
 }

@@ -1,5 +1,6 @@
 //! Every answer of a model, kept by the content of its question: what was asked once is read back, so an
-//! interrupted run goes on where it was and strategies share what they have in common.
+//! interrupted run goes on where it was and strategies share what they have in common. Of one question
+//! the first answer is the one that counts, however many ask at once.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -9,15 +10,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use foil_llm::{
     ChatEvent, ChatRequest, ChatStream, EngineError, Finish, LanguageModel, ModelInfo, Role, Usage,
-    collect,
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+
+use super::engine::Engine;
+use crate::fingerprint::Fingerprint;
+use crate::lock;
 
 /// What calls of a model cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,10 +57,13 @@ struct Entry {
     seconds: f64,
 }
 
+/// Answers by the key of their question; empty while the first who asked waits for it.
+type Known = HashMap<String, Arc<OnceCell<Entry>>>;
+
 /// The answers of one model, before that model.
 pub struct Cache {
-    model: Arc<dyn LanguageModel>,
-    known: Mutex<HashMap<String, Entry>>,
+    engine: Engine,
+    known: Mutex<Known>,
     file: Mutex<File>,
     hits: AtomicUsize,
     calls: AtomicUsize,
@@ -67,17 +74,19 @@ impl Cache {
     /// cut off.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
-    pub fn open(path: &Path, model: Arc<dyn LanguageModel>) -> Result<Self> {
+    /// When the file cannot be read or written, another process works on it, or a whole line is no
+    /// answer.
+    pub fn open(path: &Path, engine: Engine) -> Result<Self> {
         let name = || path.display().to_string();
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path);
         let mut file = file.with_context(name)?;
+        lock::alone(&file).with_context(name)?;
         let (known, whole) = read(&file).with_context(name)?;
         file.set_len(whole).with_context(name)?;
         file.seek(SeekFrom::End(0)).with_context(name)?;
         Ok(Self {
-            model,
+            engine,
             known: Mutex::new(known),
             file: Mutex::new(file),
             hits: AtomicUsize::new(0),
@@ -96,16 +105,33 @@ impl Cache {
     }
 
     async fn answer(&self, request: ChatRequest) -> Result<Entry, EngineError> {
-        let key = key(self.model.info(), &request);
-        if let Some(found) = self.found(&key) {
+        let info = self.engine.model.info();
+        let key = key(info, &self.engine.identity, &request);
+        let place = self.place(&key);
+        let mut asked = false;
+        let ask = || {
+            asked = true;
+            self.ask(key, request)
+        };
+        let entry = place.get_or_try_init(ask).await?.clone();
+        if !asked {
             self.hits.fetch_add(1, Ordering::SeqCst);
-            return Ok(found);
         }
+        Ok(entry)
+    }
+
+    /// Where the answer is or will be.
+    fn place(&self, key: &str) -> Arc<OnceCell<Entry>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(key.to_owned()).or_default())
+    }
+
+    async fn ask(&self, key: String, request: ChatRequest) -> Result<Entry, EngineError> {
         let started = Instant::now();
-        let completion = collect(self.model.chat(request).await?).await?;
+        let completion = self.engine.ask(&request).await?;
         self.calls.fetch_add(1, Ordering::SeqCst);
         let entry = Entry {
-            key: key.clone(),
+            key,
             cut: completion.finish == Finish::Length,
             text: completion.text,
             tokens_in: completion.usage.prompt_tokens,
@@ -114,14 +140,7 @@ impl Cache {
         };
         self.keep(&entry)
             .map_err(|error| EngineError::Unavailable(format!("the file of answers: {error}")))?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key, entry.clone());
         Ok(entry)
-    }
-
-    fn found(&self, key: &str) -> Option<Entry> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(key).cloned()
     }
 
     fn keep(&self, entry: &Entry) -> std::io::Result<()> {
@@ -131,20 +150,27 @@ impl Cache {
     }
 }
 
-fn read(file: &File) -> std::io::Result<(HashMap<String, Entry>, u64)> {
-    let mut known = HashMap::new();
-    let mut whole = 0;
+/// Every answer, and how many bytes the whole lines take: an interrupted write leaves a last line
+/// without an end.
+fn read(file: &File) -> Result<(Known, u64)> {
+    let mut known = Known::new();
+    let (mut whole, mut number) = (0, 0_u64);
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     loop {
         line.clear();
         let bytes = reader.read_until(b'\n', &mut line)?;
-        let entry = serde_json::from_slice::<Entry>(&line).ok();
-        let Some(entry) = entry.filter(|_| line.ends_with(b"\n")) else {
+        if !line.ends_with(b"\n") {
             return Ok((known, whole));
+        }
+        number += 1;
+        // Not what serde says of it, which may repeat a text.
+        let Ok(entry) = serde_json::from_slice::<Entry>(&line) else {
+            bail!("line {number}: is no answer; take it out, and its question is asked again");
         };
         whole += bytes as u64;
-        known.insert(entry.key.clone(), entry);
+        let key = entry.key.clone();
+        known.entry(key).or_insert_with(|| Arc::new(entry.into()));
     }
 }
 
@@ -154,41 +180,36 @@ fn microseconds(time: Duration) -> f64 {
 }
 
 /// Names a question: the model, the prompt, and how it is sampled.
-fn key(info: &ModelInfo, request: &ChatRequest) -> String {
-    let mut hash = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    part(info.provider.as_bytes());
-    part(info.model.as_bytes());
-    part(&info.context_tokens.to_le_bytes());
+fn key(info: &ModelInfo, identity: &str, request: &ChatRequest) -> String {
+    let mut key = Fingerprint::default();
+    key.add(info.provider);
+    key.add(identity);
+    key.add(info.context_tokens.to_le_bytes());
     for message in &request.messages {
-        part(match message.role {
-            Role::System => b"s",
-            Role::User => b"u",
-            Role::Assistant => b"a",
+        key.add(match message.role {
+            Role::System => "s",
+            Role::User => "u",
+            Role::Assistant => "a",
         });
-        part(message.content.as_bytes());
+        key.add(&message.content);
     }
-    part(&request.max_tokens.to_le_bytes());
+    key.add(request.max_tokens.to_le_bytes());
     for number in [
         request.temperature,
         request.top_p,
         request.frequency_penalty,
     ] {
-        part(&number.to_le_bytes());
+        key.add(number.to_le_bytes());
     }
-    part(&request.seed.to_le_bytes());
-    part(&(request.stop.len() as u64).to_le_bytes());
+    key.add(request.seed.to_le_bytes());
+    key.add((request.stop.len() as u64).to_le_bytes());
     for stop in &request.stop {
-        part(stop.as_bytes());
+        key.add(stop);
     }
     if let Some(schema) = &request.schema {
-        part(schema.to_string().as_bytes());
+        key.add(schema.to_string());
     }
-    let digest = hash.finalize();
-    digest.iter().map(|b| format!("{b:02x}")).collect()
+    key.hex()
 }
 
 /// A cached model as one piece of work sees it: what it asks is counted.
@@ -214,15 +235,15 @@ impl Meter {
 
 impl LanguageModel for Meter {
     fn info(&self) -> &ModelInfo {
-        self.cache.model.info()
+        self.cache.engine.model.info()
     }
 
     fn count_tokens(&self, text: &str) -> Result<u32, EngineError> {
-        self.cache.model.count_tokens(text)
+        self.cache.engine.model.count_tokens(text)
     }
 
     fn template_tokens(&self, messages: usize) -> u32 {
-        self.cache.model.template_tokens(messages)
+        self.cache.engine.model.template_tokens(messages)
     }
 
     fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<ChatStream, EngineError>> {
@@ -255,51 +276,4 @@ impl LanguageModel for Meter {
 }
 
 #[cfg(test)]
-mod tests {
-    use foil_llm::Message;
-    use foil_llm::stub::Scripted;
-
-    use super::*;
-
-    fn request(text: &str, seed: u64) -> ChatRequest {
-        let message = Message {
-            role: Role::User,
-            content: text.to_owned(),
-        };
-        ChatRequest {
-            seed,
-            ..ChatRequest::new(vec![message], 8)
-        }
-    }
-
-    async fn asked(cache: &Arc<Cache>, request: ChatRequest) -> (String, Cost) {
-        let meter = Meter::new(cache);
-        let stream = meter.chat(request).await.unwrap();
-        let text = collect(stream).await.unwrap().text;
-        (text, meter.cost())
-    }
-
-    #[tokio::test]
-    async fn what_was_asked_once_is_read_back_at_the_same_cost() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("answers.jsonl");
-        let answers = ["one", "two"].map(str::to_owned).to_vec();
-        let model = Scripted::then(answers, "three".to_owned());
-        let cache = Arc::new(Cache::open(&path, Arc::clone(&model) as _).unwrap());
-        let first = asked(&cache, request("a", 1)).await;
-        assert_eq!(first.0, "one");
-        assert_eq!(asked(&cache, request("a", 1)).await, first);
-        // Another seed is another question.
-        assert_eq!(asked(&cache, request("a", 2)).await.0, "two");
-        assert_eq!((cache.hits(), cache.calls(), model.calls()), (1, 2, 2));
-        drop(cache);
-
-        let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, [&whole[..], b"{\"key\":\"torn"].concat()).unwrap();
-        let cache = Arc::new(Cache::open(&path, Arc::clone(&model) as _).unwrap());
-        assert_eq!(std::fs::read(&path).unwrap(), whole);
-        assert_eq!(asked(&cache, request("a", 1)).await, first);
-        assert_eq!(asked(&cache, request("b", 1)).await.0, "three");
-        assert_eq!((cache.hits(), cache.calls()), (1, 1));
-    }
-}
+mod tests;

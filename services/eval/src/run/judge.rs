@@ -8,6 +8,8 @@ use foil_llm::{ChatRequest, Completion, Finish, LanguageModel, collect};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::engine::refuses;
+
 /// Highest score.
 const BEST: u8 = 10;
 const MAX_TOKENS: u32 = 24;
@@ -19,7 +21,7 @@ const TEMPERATURE: f32 = 0.8;
 pub struct Judgement {
     /// 0 to 10, one for each answer that holds.
     pub scores: Vec<u8>,
-    /// Answers that do not.
+    /// Answers that do not, and questions that the engine refuses.
     pub invalid: usize,
 }
 
@@ -59,10 +61,18 @@ pub async fn judge(
     let mut judgement = Judgement::default();
     for seed in 0..times as u64 {
         let request = request(prompt, model, real, written, seed)?;
-        let completion = collect(model.chat(request).await?).await?;
-        match score(&completion) {
-            Ok(score) => judgement.scores.push(score),
-            Err(_) => judgement.invalid += 1,
+        let answer = match model.chat(request).await {
+            Ok(stream) => collect(stream).await,
+            Err(error) => Err(error),
+        };
+        let score = match answer {
+            Ok(completion) => score(&completion).ok(),
+            Err(error) if refuses(&error) => None,
+            Err(error) => return Err(error.into()),
+        };
+        match score {
+            Some(score) => judgement.scores.push(score),
+            None => judgement.invalid += 1,
         }
     }
     Ok(judgement)

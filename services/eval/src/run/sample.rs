@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::score::{Attribution, Scores};
+use super::world::Tally;
 use super::writer::{Costs, Ended};
 
 /// One text, a line of `samples.jsonl`.
@@ -25,6 +26,11 @@ pub struct Sample {
     /// What the user wrote.
     pub reference: String,
     pub ended: Ended,
+    /// Why the engine refused the question, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    #[serde(default)]
+    pub tally: Tally,
     pub scores: Scores,
     /// Whose the user's own text looks like: what there is to be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +45,8 @@ pub struct Outcome {
     /// Engine and model.
     pub model: String,
     pub judge: Option<String>,
+    /// The embedding model.
+    pub embedder: String,
     /// Answers that were read back.
     pub hits: usize,
     /// Answers that were asked for.

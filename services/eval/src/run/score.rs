@@ -16,7 +16,7 @@ use crate::metrics::rouge::rouge;
 
 /// Users among whom a text's own is looked for.
 pub const USERS: usize = 5;
-/// Newest texts that stand for a user.
+/// Newest texts that stand for a user, at most.
 const TEXTS: usize = 32;
 
 /// Every score of one text.
@@ -93,37 +93,49 @@ pub fn deviations(corpus: &Corpus) -> Values {
     })
 }
 
-/// The target's user and those others who wrote on most of the same things, equals by id. Texts on the
-/// target's item stand for nobody: whose text is about the same thing would be near for that alone.
-pub fn lineup_users(corpus: &Corpus, target: &Target<'_>) -> Vec<String> {
+/// Among whom the author of a target is looked for, the right one first: the others are those who had
+/// written on most of the same things before it, equals by id. With each the indices of the newest
+/// records before the target that stand for them, equally many, because a longer history is a better
+/// likeness. Texts on the target's item stand for nobody: whose text is about the same thing would be
+/// near for that alone. Empty where the user wrote nothing before.
+pub fn lineup(corpus: &Corpus, target: &Target<'_>) -> Vec<(String, Vec<usize>)> {
     let own = target.record.user.as_str();
     let mut shared: HashMap<&str, usize> = HashMap::new();
     let history = target.history.iter().map(|record| record.item.as_str());
     for item in history.chain([target.record.item.as_str()]) {
         for &at in corpus.of_item(item) {
-            *shared.entry(&corpus.records()[at].user).or_default() += 1;
+            let record = &corpus.records()[at];
+            if record.user != own && record.occurred_at_ms < target.record.occurred_at_ms {
+                *shared.entry(&record.user).or_default() += 1;
+            }
         }
     }
-    shared.remove(own);
-    let texts = |user: &str| lineup_texts(corpus, target, user).len();
     let mut ranked: Vec<(&str, usize)> = shared.into_iter().collect();
     ranked.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let others = ranked.into_iter().map(|(user, _)| user);
-    let others = others.filter(|user| texts(user) > 0).take(USERS - 1);
-    [own].into_iter().chain(others).map(str::to_owned).collect()
+    let with_texts = |user: &str| (user.to_owned(), newest(corpus, target, user));
+    let mut own = vec![with_texts(own)];
+    own.retain(|(_, texts)| !texts.is_empty());
+    if own.is_empty() {
+        return own;
+    }
+    let others = others
+        .map(with_texts)
+        .filter(|(_, texts)| !texts.is_empty());
+    let mut users: Vec<_> = own.into_iter().chain(others.take(USERS - 1)).collect();
+    let fewest = users.iter().map(|(_, texts)| texts.len()).min();
+    for (_, texts) in &mut users {
+        texts.truncate(fewest.unwrap_or_default());
+    }
+    users
 }
 
-/// Indices of the newest records before the target that stand for a user.
-pub fn lineup_texts(corpus: &Corpus, target: &Target<'_>, user: &str) -> Vec<usize> {
-    let (before, item) = (target.record.occurred_at_ms, target.record.item.as_str());
-    let newest = corpus.of_user(user).iter().rev().copied();
-    newest
-        .filter(|&at| {
-            let record = &corpus.records()[at];
-            record.item != item && (record.occurred_at_ms, record.item.as_str()) < (before, item)
-        })
-        .take(TEXTS)
-        .collect()
+/// Indices of the newest records before the target that can stand for a user.
+fn newest(corpus: &Corpus, target: &Target<'_>, user: &str) -> Vec<usize> {
+    let mut texts = corpus.before(user, target.record);
+    texts.retain(|&at| corpus.records()[at].item != target.record.item);
+    texts.truncate(TEXTS);
+    texts
 }
 
 impl Lineup {
@@ -134,13 +146,12 @@ impl Lineup {
         vector: impl Fn(usize) -> Option<Vec<f32>>,
     ) -> Option<Self> {
         let corpus = world.corpus;
-        let users = lineup_users(corpus, target);
+        let users = lineup(corpus, target);
         let mut lineup = Self {
             means: Vec::new(),
             styles: Vec::new(),
         };
-        for user in &users {
-            let texts = lineup_texts(corpus, target, user);
+        for (_, texts) in &users {
             let vectors: Vec<Vec<f32>> = texts.iter().filter_map(|&at| vector(at)).collect();
             lineup.means.push(mean_vector(&vectors));
             let measured = texts.iter().map(|&at| measure(&corpus.records()[at].text));
@@ -210,3 +221,6 @@ fn cosine(a: &[f32], b: &[f64]) -> f64 {
     let b: f64 = b.iter().map(|y| y.powi(2)).sum();
     dot / (length(a) * length(b))
 }
+
+#[cfg(test)]
+mod tests;

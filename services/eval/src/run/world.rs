@@ -17,6 +17,7 @@ use foil_proto::v1;
 use foil_selector::SelectorConfig;
 use foil_selector::choose::{Point, representatives};
 use foil_store::{Item, Record, RecordKey};
+use serde::{Deserialize, Serialize};
 
 use super::variant::Settings;
 use crate::data::read::TENANT;
@@ -37,6 +38,25 @@ pub struct World<'a> {
 pub struct Use {
     pub differences: bool,
     pub evidence: bool,
+}
+
+/// What a model was asked for ahead of a text, and what of it failed because no answer held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    pub comparisons: usize,
+    pub comparisons_failed: usize,
+    pub profiles: usize,
+    pub profiles_failed: usize,
+}
+
+impl Tally {
+    /// Counts `other` too.
+    pub fn add(&mut self, other: Self) {
+        self.comparisons += other.comparisons;
+        self.comparisons_failed += other.comparisons_failed;
+        self.profiles += other.profiles;
+        self.profiles_failed += other.profiles_failed;
+    }
 }
 
 impl<'a> World<'a> {
@@ -71,14 +91,10 @@ impl<'a> World<'a> {
         self.records[at].vector.clone()
     }
 
-    /// The user's records before a time, newest first, as the store gives them.
-    pub fn history(&self, user: &str, item: &str, before_ms: i64) -> Vec<Record> {
-        let own = self.corpus.of_user(user).iter().rev();
-        let mut history: Vec<Record> = own
-            .map(|&at| &self.records[at])
-            .filter(|r| (r.occurred_at_ms, r.key.item.as_str()) < (before_ms, item))
-            .cloned()
-            .collect();
+    /// What a user wrote before the target, newest first, as the store gives it.
+    pub fn history(&self, user: &str, target: &data::Record) -> Vec<Record> {
+        let before = self.corpus.before(user, target).into_iter();
+        let mut history: Vec<Record> = before.map(|at| self.records[at].clone()).collect();
         history.sort_by_key(|r| (std::cmp::Reverse(r.occurred_at_ms), r.id));
         history
     }
@@ -96,8 +112,8 @@ impl<'a> World<'a> {
         peers.into_iter().cloned().collect()
     }
 
-    /// The record with its difference. Without a model only the evidence is in it; without peers, or
-    /// where the model's answer does not hold, there is none.
+    /// The record with its difference, and whether that failed because no answer of the model held.
+    /// Without a model only the evidence is in it; without peers, or where it failed, there is none.
     ///
     /// # Errors
     /// When the model fails.
@@ -108,11 +124,12 @@ impl<'a> World<'a> {
         settings: &Settings,
         used: Use,
         model: Option<&dyn LanguageModel>,
-    ) -> Result<Record> {
+    ) -> Result<(Record, Tally)> {
         record.difference = None;
+        let mut tally = Tally::default();
         let chosen = chosen(&record, peers, &settings.selector);
         if chosen.is_empty() {
-            return Ok(record);
+            return Ok((record, tally));
         }
         let samples: Vec<_> = chosen.iter().map(compare::sample).collect();
         let all: Vec<_> = peers.iter().chain([&record]).map(compare::sample).collect();
@@ -125,8 +142,10 @@ impl<'a> World<'a> {
                 target: &record,
                 evidence: &evidence,
             };
+            tally.comparisons = 1;
             let Some(findings) = self.find(&comparison, settings, model).await? else {
-                return Ok(record);
+                tally.comparisons_failed = 1;
+                return Ok((record, tally));
             };
             difference.findings = findings;
         }
@@ -136,7 +155,7 @@ impl<'a> World<'a> {
         if !(difference.findings.is_empty() && difference.evidence.is_empty()) {
             record.difference = Some(difference);
         }
-        Ok(record)
+        Ok((record, tally))
     }
 
     async fn find(
@@ -152,8 +171,8 @@ impl<'a> World<'a> {
         held(ask(model, (config.temperature, 1), request, check).await)
     }
 
-    /// The profile that rests on these records, newest first; none where the model's answer does not
-    /// hold.
+    /// The profile that rests on these records, newest first; none of no records, and where no answer
+    /// of the model holds.
     ///
     /// # Errors
     /// When the model fails.
@@ -162,11 +181,11 @@ impl<'a> World<'a> {
         records: &[Record],
         settings: &Settings,
         model: &dyn LanguageModel,
-    ) -> Result<Option<v1::Profile>> {
+    ) -> Result<(Option<v1::Profile>, Tally)> {
         let config = &settings.profiler;
         let records = &records[..records.len().min(config.records)];
         let Some(first) = records.first() else {
-            return Ok(None);
+            return Ok((None, Tally::default()));
         };
         let evidence = gather::mean_evidence(records);
         let history = History {
@@ -177,7 +196,12 @@ impl<'a> World<'a> {
         let request = |share| history.request(&self.profile_prompt, config, model, share);
         let check = |answer: &_| summary::check(answer, &criteria);
         let summary = held(ask(model, (config.temperature, 1), request, check).await)?;
-        Ok(summary.map(|summary| v1::Profile {
+        let tally = Tally {
+            profiles: 1,
+            profiles_failed: usize::from(summary.is_none()),
+            ..Tally::default()
+        };
+        let profile = summary.map(|summary| v1::Profile {
             tenant: TENANT.to_owned(),
             user: first.key.user.clone(),
             version: 1,
@@ -185,7 +209,8 @@ impl<'a> World<'a> {
             strategy: gather::strategy(records).to_owned(),
             evidence,
             provenance: None,
-        }))
+        });
+        Ok((profile, tally))
     }
 }
 

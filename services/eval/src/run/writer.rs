@@ -4,22 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
+use foil_generator::bm25::Words;
 use foil_generator::context::Material;
 use foil_generator::guard::{Guard, GuardError};
 use foil_generator::history::{Sample, Topic, key_samples, of_items};
 use foil_generator::others::{self, CANDIDATES, SHARED_ITEMS};
-use foil_generator::prompt::{self, Task};
+use foil_generator::prompt::{self, ComposeError, Task};
 use foil_generator::strategy::Contrast;
 use foil_generator::{Known, Strategy, Summary, summary};
 use foil_llm::prompt::PromptFile;
-use foil_llm::{ChatRequest, Finish, LanguageModel, Role, collect};
+use foil_llm::{ChatRequest, EngineError, Finish, LanguageModel, Role, collect};
 use foil_store::Record;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::cache::{Cache, Cost, Meter};
+use super::engine::refuses;
 use super::variant::{Settings, Variant};
-use super::world::{Use, World};
+use super::world::{Tally, Use, World};
 use crate::data::Target;
 
 /// What a text cost.
@@ -41,6 +43,8 @@ pub enum Ended {
     Length,
     /// Every try repeated another user's text: there is none.
     Repeats,
+    /// The engine refused the question, as one that is too long: there is no text.
+    Refused,
 }
 
 /// A text with what it rests on.
@@ -55,7 +59,17 @@ pub struct Written {
     pub prompt: Vec<(String, String)>,
     pub output: String,
     pub ended: Ended,
+    /// Why, where the engine refused.
+    pub refusal: Option<String>,
+    pub tally: Tally,
     pub cost: Costs,
+}
+
+/// What the model was asked for a text, and what it wrote.
+struct Text {
+    prompt: Vec<(String, String)>,
+    output: String,
+    ended: Ended,
 }
 
 /// A target as the generator is asked about it.
@@ -90,7 +104,8 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// The text of one variant for one target.
+    /// The text of one variant for one target. That the engine refuses a question is an outcome, not a
+    /// failure: the next target's may be shorter.
     ///
     /// # Errors
     /// When the model fails.
@@ -101,12 +116,46 @@ impl<'a> Writer<'a> {
         settings: &Settings,
     ) -> Result<Written> {
         let (ahead, request) = (Meter::new(self.cache), Meter::new(self.cache));
-        let mut known = self.known(case, variant, settings, &ahead).await?;
+        let (mut known, tally) = self.known(case, variant, settings, &ahead).await?;
+        let text = self.text(case, variant, settings, &mut known, &request);
+        let (text, refusal) = match text.await {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let refusal = refusal(&error).ok_or(error)?;
+                (Text::none(), Some(refusal))
+            }
+        };
+        let (used, degraded) = known.strategy(variant.strategy);
+        let material = Material::new(used, &known, &settings.generator);
+        Ok(Written {
+            used: used.as_str(),
+            degraded,
+            context: material.render(&self.prompt)?,
+            prompt: text.prompt,
+            output: text.output,
+            ended: text.ended,
+            refusal,
+            tally,
+            cost: Costs {
+                request: request.cost(),
+                ahead: ahead.cost(),
+            },
+        })
+    }
+
+    async fn text(
+        &self,
+        case: &Case<'_>,
+        variant: &Variant,
+        settings: &Settings,
+        known: &mut Known,
+        request: &Meter,
+    ) -> Result<Text> {
         let config = &settings.generator;
         let how = (variant.strategy, config.summary);
-        summary::make(&self.summary_prompt, how, &mut known, config, &request).await?;
-        let (used, degraded) = known.strategy(variant.strategy);
-        let material = Material::new(used, &known, config);
+        summary::make(&self.summary_prompt, how, known, config, request).await?;
+        let (used, _) = known.strategy(variant.strategy);
+        let material = Material::new(used, known, config);
         let task = Task {
             topic: case.topic.clone(),
             rating: case.target.record.rating,
@@ -114,22 +163,18 @@ impl<'a> Writer<'a> {
             temperature: None,
             seed: self.seed,
         };
-        let chat = prompt::compose(&self.prompt, &material, &task, config, &request);
-        let chat = chat.map_err(|error| anyhow!("{error}"))?;
-        let messages = messages(&chat);
-        let guard = Guard::of(&known, &case.topic);
-        let (output, ended) = answer(chat, guard.as_ref(), &request).await?;
-        Ok(Written {
-            used: used.as_str(),
-            degraded,
-            context: material.render(&self.prompt)?,
-            prompt: messages,
+        let chat = prompt::compose(&self.prompt, &material, &task, config, request);
+        let chat = chat.map_err(|error| match error {
+            ComposeError::Engine(error) => anyhow::Error::new(error),
+            error @ ComposeError::Prompt(_) => anyhow!("{error}"),
+        })?;
+        let prompt = messages(&chat);
+        let guard = Guard::of(known, &case.topic);
+        let (output, ended) = answer(chat, guard.as_ref(), request).await?;
+        Ok(Text {
+            prompt,
             output,
             ended,
-            cost: Costs {
-                request: request.cost(),
-                ahead: ahead.cost(),
-            },
         })
     }
 
@@ -139,10 +184,11 @@ impl<'a> Writer<'a> {
         variant: &Variant,
         settings: &Settings,
         ahead: &Meter,
-    ) -> Result<Known> {
+    ) -> Result<(Known, Tally)> {
         let strategy = variant.strategy;
+        let mut tally = Tally::default();
         if strategy == Strategy::NonPerso {
-            return Ok(Known::default());
+            return Ok((Known::default(), tally));
         }
         let config = &settings.generator;
         let records: Vec<Record> = case
@@ -156,21 +202,28 @@ impl<'a> Writer<'a> {
         let mut known = Known {
             has_history: !records.is_empty(),
             history: of_items(records.iter().take(wanted).cloned(), items),
-            samples: key_samples(&case.topic, records, items, config.key_samples),
+            samples: key_samples(
+                &case.topic,
+                records,
+                items,
+                config.key_samples,
+                Words::default(),
+            ),
             ..Known::default()
         };
         match strategy {
             Strategy::Dpl => {
-                self.compare(case, variant, settings, ahead, &mut known)
-                    .await?
+                let compared = self.compare(case, variant, settings, ahead, &mut known);
+                tally = compared.await?;
             }
             Strategy::Cicl => known.contrasts = self.contrasts(case, &known.samples),
             Strategy::PersonaDb => {
-                known.similar = self.similar(case, settings, ahead, &known.samples).await?;
+                let similar = self.similar(case, settings, ahead, &known.samples);
+                (known.similar, tally) = similar.await?;
             }
             _ => {}
         }
-        Ok(known)
+        Ok((known, tally))
     }
 
     /// Differences of the key samples and of those records that a profile cites, and the profile.
@@ -181,7 +234,8 @@ impl<'a> Writer<'a> {
         settings: &Settings,
         ahead: &Meter,
         known: &mut Known,
-    ) -> Result<()> {
+    ) -> Result<Tally> {
+        let mut tally = Tally::default();
         let used = Use {
             differences: variant.differences,
             evidence: variant.evidence,
@@ -193,11 +247,13 @@ impl<'a> Writer<'a> {
             let with = self
                 .world
                 .compared(record, &peers, settings, used, Some(ahead));
-            sample.record = with.await?;
+            let (with, counted) = with.await?;
+            tally.add(counted);
+            sample.record = with;
             compared.insert(sample.record.id, sample.record.clone());
         }
         if settings.generator.summary == Summary::Task {
-            return Ok(());
+            return Ok(tally);
         }
         let mut cited = 0;
         let mut records = Vec::new();
@@ -214,10 +270,15 @@ impl<'a> Writer<'a> {
             let with = self
                 .world
                 .compared(record.clone(), &peers, settings, used, model);
-            records.push(with.await?);
+            let (with, counted) = with.await?;
+            tally.add(counted);
+            records.push(with);
         }
-        known.profile = self.world.profile(&records, settings, ahead).await?;
-        Ok(())
+        let profile = self.world.profile(&records, settings, ahead);
+        let (profile, counted) = profile.await?;
+        tally.add(counted);
+        known.profile = profile;
+        Ok(tally)
     }
 
     fn candidates(&self, record: &Record, case: &Case<'_>, settings: &Settings) -> Vec<Record> {
@@ -240,7 +301,7 @@ impl<'a> Writer<'a> {
         settings: &Settings,
         ahead: &Meter,
         samples: &[Sample],
-    ) -> Result<Vec<String>> {
+    ) -> Result<(Vec<String>, Tally)> {
         let shared = samples.iter().take(SHARED_ITEMS);
         let own: Vec<Record> = shared.map(|sample| sample.record.clone()).collect();
         let peers: Vec<Record> = own
@@ -248,19 +309,36 @@ impl<'a> Writer<'a> {
             .flat_map(|record| self.world.peers(record, case.before_ms, CANDIDATES))
             .collect();
         let target = case.target.record;
-        let mut found = Vec::new();
+        let (mut found, mut tally) = (Vec::new(), Tally::default());
         for user in others::similar(&own, &peers) {
             if found.len() == settings.generator.similar_users {
                 break;
             }
-            let history = self
-                .world
-                .history(&user, &target.item, target.occurred_at_ms);
-            let profile = self.world.profile(&history, settings, ahead).await?;
+            let history = self.world.history(&user, target);
+            let profile = self.world.profile(&history, settings, ahead);
+            let (profile, counted) = profile.await?;
+            tally.add(counted);
             found.extend(profile.map(|profile| profile.summary));
         }
-        Ok(found)
+        Ok((found, tally))
     }
+}
+
+impl Text {
+    fn none() -> Self {
+        Self {
+            prompt: Vec::new(),
+            output: String::new(),
+            ended: Ended::Refused,
+        }
+    }
+}
+
+/// What the engine says of a question that it refuses; none of any other failure.
+fn refusal(error: &anyhow::Error) -> Option<String> {
+    let mut causes = error.chain();
+    let engine = causes.find_map(|cause| cause.downcast_ref::<EngineError>())?;
+    refuses(engine).then(|| engine.to_string())
 }
 
 async fn answer(

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Chance, Curve, Found, Method, Report};
 use crate::plot::{self, Chart, Series};
-use crate::stats::{Interval, Paired};
+use crate::stats::{Interval, Paired, probability};
 
 /// One object: `users`, `records`, `chance`, `methods` by name with `top1` and `mrr`, the `curve`.
 pub fn json(report: &Report) -> Value {
@@ -132,14 +132,6 @@ fn steps(out: &mut String, curve: &Curve) {
         lines.push(line);
     }
     aligned(out, &lines);
-}
-
-fn probability(p: f64) -> String {
-    if p < 0.001 {
-        "< 0.001".to_owned()
-    } else {
-        format!("{p:.3}")
-    }
 }
 
 /// A Markdown table whose columns stand below each other; the first is text, the others figures.

@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use foil_embedder::{EmbedConfig, EmbedEngine, TextEmbedder};
 use sha2::{Digest as _, Sha256};
 
+use crate::fingerprint::{add_contents, add_served, hex};
+use crate::lock;
 use crate::progress::Progress;
 
 /// Texts embedded between two writes.
@@ -38,7 +40,7 @@ impl Vectors {
     /// Loads the model and what is kept in `folder`, which is made if missing.
     ///
     /// # Errors
-    /// When the model cannot be loaded or the file not be used.
+    /// When the model cannot be loaded or the file not be used, as while another process does.
     pub async fn open(config: &EmbedConfig, folder: &Path) -> Result<Self> {
         let config = EmbedConfig {
             timeout: PATIENCE,
@@ -57,6 +59,7 @@ impl Vectors {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(&path);
         let mut file = file.with_context(name)?;
+        lock::alone(&file).with_context(name)?;
         let (known, whole) = read(&file, embedder.dimension()).with_context(name)?;
         // What an interrupted write left would shift everything behind it.
         file.set_len(whole).with_context(name)?;
@@ -156,19 +159,11 @@ fn read(file: &File, dimension: usize) -> std::io::Result<(HashMap<Key, Vec<f32>
 fn fingerprint(config: &EmbedConfig) -> Result<String> {
     let mut hash = Sha256::new();
     match config.engine {
-        EmbedEngine::LlamaCpp => {
-            let mut file = File::open(&config.model).with_context(|| config.model.clone())?;
-            std::io::copy(&mut file, &mut hash)?;
-        }
-        EmbedEngine::Openai => {
-            hash.update(config.base_url.as_deref().unwrap_or_default());
-            hash.update([0]);
-            hash.update(&config.model);
-        }
+        EmbedEngine::LlamaCpp => add_contents(&mut hash, Path::new(&config.model))?,
+        EmbedEngine::Openai => add_served(&mut hash, config.base_url.as_deref(), &config.model),
     }
     hash.update(config.max_tokens.to_le_bytes());
-    let digest = hash.finalize();
-    Ok(digest[..8].iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&hash.finalize()[..8]))
 }
 
 #[cfg(test)]

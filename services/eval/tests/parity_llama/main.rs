@@ -7,16 +7,20 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use foil_embedder::EmbedConfig;
 use foil_eval::data::read::Ndjson;
-use foil_eval::data::{Corpus, Prepared};
+use foil_eval::data::{self, Corpus, Prepared};
 use foil_generator::bm25::{self, Words};
+use foil_generator::history::{Sample, Topic, key_samples};
 use foil_proto::{check, v1};
+use foil_selector::SelectorConfig;
 use foil_selector::cluster::{Clustering, Gram, kmeans};
+use foil_store::{Item, Record, RecordKey};
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -110,16 +114,73 @@ fn numbers(value: &Value) -> Vec<f64> {
     values.map(|number| number.as_f64().unwrap()).collect()
 }
 
+/// What the generator is asked, and the same for rank-bm25.
+struct Case {
+    topic: Topic,
+    /// Newest first.
+    history: Vec<Record>,
+    query: String,
+    /// Of the history, without the text on the topic's own item.
+    documents: Vec<String>,
+}
+
+impl Case {
+    /// For the record at `target`, among these records.
+    fn new(corpus: &Corpus, target: usize, history: &[usize]) -> Self {
+        let target = &corpus.records()[target];
+        let item = |id: &str| corpus.item(id).cloned().unwrap_or_default();
+        let about = item(&target.item);
+        let topic = Topic {
+            item: target.item.clone(),
+            item_title: about.title,
+            item_description: about.description,
+            title: target.title.clone(),
+        };
+        let newest = history.iter().rev().map(|&at| &corpus.records()[at]);
+        let past = newest.clone().filter(|record| record.item != target.item);
+        let document = |record: &data::Record| {
+            let data::Item {
+                title, description, ..
+            } = item(&record.item);
+            format!("{} {title} {description}", record.title)
+        };
+        let about = match topic.item_description.as_str() {
+            "" => &topic.item_title,
+            _ => &topic.item_description,
+        };
+        Self {
+            query: format!("{} {about}", topic.title),
+            documents: past.map(document).collect(),
+            history: newest.map(record).collect(),
+            topic,
+        }
+    }
+
+    /// Places among the documents of the key samples that the generator picks.
+    fn picked(&self, items: &HashMap<String, Item>, words: Words) -> Vec<usize> {
+        let history = self.history.clone();
+        let picked = key_samples(&self.topic, history, items, KEY_SAMPLES, words);
+        let mut past = self.history.clone();
+        past.retain(|record| record.key.item != self.topic.item);
+        let place = |sample: &Sample| past.iter().position(|r| r.id == sample.record.id);
+        let places: Option<Vec<usize>> = picked.iter().map(place).collect();
+        places.unwrap()
+    }
+}
+
+/// As it stands in the store.
+fn record(record: &data::Record) -> Record {
+    let key = RecordKey::new("eval", &record.user, &record.item);
+    Record {
+        title: record.title.clone(),
+        ..Record::new(key, record.text.as_str())
+    }
+}
+
 /// As the paper asks: the title of the text to write and the item's description, among the titles
 /// and descriptions of the user's other records. Where there are too few such targets, they are asked
 /// for among other users' records as well.
-fn bm25_cases(corpus: &Corpus) -> Vec<(String, Vec<String>)> {
-    let about = |at: usize| {
-        let record = &corpus.records()[at];
-        let item = corpus.item(&record.item);
-        let (title, description) = item.map_or(("", ""), |i| (&i.title, &i.description));
-        format!("{} {title} {description}", record.title)
-    };
+fn bm25_cases(corpus: &Corpus) -> Vec<Case> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let histories = corpus.users().map(|(_, records)| records);
     let histories: Vec<&[usize]> = histories.filter(|r| r.len() > KEY_SAMPLES).collect();
@@ -132,14 +193,10 @@ fn bm25_cases(corpus: &Corpus) -> Vec<(String, Vec<String>)> {
     }
     own.shuffle(&mut rng);
     others.shuffle(&mut rng);
-    let case = |(target, history): (usize, &[usize])| {
-        let documents = history.iter().filter(|&&at| at != target);
-        (about(target), documents.map(|&at| about(at)).collect())
-    };
     own.into_iter()
         .chain(others)
         .take(QUERIES)
-        .map(case)
+        .map(|(target, history)| Case::new(corpus, target, history))
         .collect()
 }
 
@@ -155,22 +212,17 @@ fn key_samples_are_those_of_rank_bm25() {
 fn key_samples_are_equal(corpus: &Corpus) {
     let cases = bm25_cases(corpus);
     assert_eq!(cases.len(), QUERIES);
+    let items: HashMap<String, Item> = corpus.items().iter().map(item).collect();
     let asked = cases
         .iter()
-        .map(|(query, documents)| json!({ "query": query, "documents": documents }));
+        .map(|case| json!({ "query": case.query, "documents": case.documents }));
     let answers = reference("bm25", &asked.collect());
     let mut differs_from_ours = 0;
-    for (number, (query, documents)) in cases.iter().enumerate() {
+    for (number, case) in cases.iter().enumerate() {
         let theirs = numbers(&answers[number]);
-        let with = |words: Words| {
-            let documents: Vec<Vec<String>> = documents.iter().map(|d| words.of(d)).collect();
-            let query = words.of(query);
-            (
-                bm25::scores(&query, &documents),
-                bm25::best(&query, &documents, KEY_SAMPLES),
-            )
-        };
-        let (scores, best) = with(Words::Whitespace);
+        let words = Words::Whitespace;
+        let documents: Vec<Vec<String>> = case.documents.iter().map(|d| words.of(d)).collect();
+        let scores = bm25::scores(&words.of(&case.query), &documents);
         assert_eq!(scores.len(), theirs.len());
         for (ours, theirs) in scores.iter().zip(&theirs) {
             assert!(
@@ -178,20 +230,21 @@ fn key_samples_are_equal(corpus: &Corpus) {
                 "query {number}: {ours} {theirs}"
             );
         }
-        // Rank-bm25 leaves the order of equal scores open; ours is the earlier one first.
+        // Rank-bm25 leaves the order of equal scores open; ours is the newer one first.
         let mut order: Vec<usize> = (0..theirs.len()).collect();
         order.sort_by(|&a, &b| theirs[b].total_cmp(&theirs[a]));
         let alike =
             |a: usize, b: usize| (theirs[a] - theirs[b]).abs() <= 1e-9 * theirs[a].abs().max(1.0);
-        let same = best
+        let picked = case.picked(&items, words);
+        let same = picked
             .iter()
             .zip(&order)
             .all(|(&ours, &theirs)| alike(ours, theirs));
         assert!(
-            same && best.len() == KEY_SAMPLES,
-            "query {number}: {best:?}, not {order:?}"
+            same && picked.len() == KEY_SAMPLES,
+            "query {number}: {picked:?}, not {order:?}"
         );
-        differs_from_ours += usize::from(with(Words::Unicode).1 != best);
+        differs_from_ours += usize::from(case.picked(&items, Words::default()) != picked);
     }
     // The setting does something: production's own words often choose others.
     assert!(differs_from_ours > QUERIES / 20, "{differs_from_ours}");
@@ -200,14 +253,29 @@ fn key_samples_are_equal(corpus: &Corpus) {
     );
 }
 
-/// Records of 100 items with few enough of them to be quick. Where there are not so many items, the
-/// others are seeded samples of all records: as large, and less alike.
+fn item(item: &data::Item) -> (String, Item) {
+    let stored = Item {
+        id: item.id.clone(),
+        title: item.title.clone(),
+        description: item.description.clone(),
+        revision: 1,
+    };
+    (item.id.clone(), stored)
+}
+
+/// Records of 100 items of any size from 8 records, at most as many of each as the selector looks at.
+/// Where there are not so many items, the others are seeded samples of all records: as large, and less
+/// alike.
 fn groups(corpus: &Corpus) -> Vec<Vec<usize>> {
+    let candidates = SelectorConfig::default().max_candidates;
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let mut groups: Vec<Vec<usize>> = corpus.written_about().map(|(_, r)| r.to_vec()).collect();
-    groups.retain(|records| (8..=24).contains(&records.len()));
+    groups.retain(|records| records.len() >= 8);
     groups.shuffle(&mut rng);
     groups.truncate(ITEMS);
+    for records in &mut groups {
+        records.truncate(candidates);
+    }
     let all: Vec<usize> = (0..corpus.records().len()).collect();
     while groups.len() < ITEMS {
         let size = rng.random_range(8..=60);

@@ -1,5 +1,5 @@
 //! A whole run with the stub for model, judge and embedder: what each strategy's context holds, what it
-//! costs, and that an interrupted run ends as one that was not.
+//! costs, that no prompt knows the future, and that an interrupted run ends as one that was not.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,11 @@ mod support;
 
 use std::collections::HashMap;
 
+use foil_eval::data::Record;
+use foil_eval::data::filter::HeldOut;
+use foil_eval::run::writer::Ended;
 use foil_eval::run::{Outcome, Sample, Variant};
+use foil_llm::prompt::neutralise;
 use support::{Place, TARGETS, start};
 
 const STRATEGIES: &str = "table,dpl:differences=off,dpl:selection=random,dpl:samples=2,\
@@ -119,6 +123,64 @@ async fn peers_wrote_before_the_target() {
     assert!(others > TARGETS, "{others}");
 }
 
+/// How a text begins in a prompt, however short it is cut there.
+fn opening(record: &Record) -> String {
+    neutralise(&record.text).chars().take(40).collect()
+}
+
+/// What the prompts of a run for one target hold of the target itself, of its user's earlier texts, and
+/// of other users' earlier and later ones.
+#[derive(Debug, Default)]
+struct Held {
+    target: usize,
+    own: usize,
+    others: usize,
+    later: usize,
+}
+
+async fn held(place: &Place, target: &HeldOut) -> Held {
+    let outcome = start(place, STRATEGIES, 1).await.unwrap();
+    assert_eq!(outcome.targets, 1);
+    let (prompts, at) = (place.asked(), place.at(&target.user, &target.item));
+    let mut held = Held::default();
+    for record in place.records() {
+        let begins = opening(record);
+        let count = prompts.iter().filter(|p| p.contains(&begins)).count();
+        let is_own = record.user == target.user;
+        match (is_own, record.occurred_at_ms < at) {
+            (true, _) if record.item == target.item => held.target += count,
+            (true, true) => held.own += count,
+            (false, true) => held.others += count,
+            (_, false) => held.later += count,
+        }
+    }
+    held
+}
+
+#[tokio::test]
+async fn no_prompt_holds_the_target_or_a_later_text() {
+    let everybody = Place::new();
+    let targets = everybody.held_out();
+    assert!(targets.len() > 10);
+    for target in targets {
+        let found = held(&Place::of_one(target), target).await;
+        assert_eq!((found.target, found.later), (0, 0), "{target:?}");
+        // Differences, profiles, summaries and texts were asked for.
+        assert!(found.own > 20 && found.others > 20, "{target:?}: {found:?}");
+    }
+    // It would be seen: with later peers there are later texts, and still not the target's. Those of the
+    // first two users are the last of all.
+    let mut later = 0;
+    for target in &targets[2..2 + TARGETS] {
+        let mut place = Place::of_one(target);
+        place.peers_before = false;
+        let found = held(&place, target).await;
+        assert_eq!(found.target, 0, "{target:?}");
+        later += found.later;
+    }
+    assert!(later > 0);
+}
+
 #[tokio::test]
 async fn each_strategy_costs_what_it_should_and_shares_what_it_can() {
     let place = Place::new();
@@ -187,6 +249,50 @@ async fn an_interrupted_run_ends_as_one_that_was_not() {
 }
 
 #[tokio::test]
+async fn targets_that_are_worked_on_at_once_end_in_the_same_report() {
+    let strategies = "dpl,persona-db,dpl:summary=task";
+    let (mut one, mut many) = (Place::new(), Place::new());
+    (one.parallel, many.parallel) = (1, TARGETS);
+    let first = start(&one, strategies, TARGETS).await.unwrap();
+    let second = start(&many, strategies, TARGETS).await.unwrap();
+    assert_eq!((first.calls, first.hits), (second.calls, second.hits));
+    assert!(support::report(&first, &one) == support::report(&second, &many));
+}
+
+#[tokio::test]
+async fn what_the_engine_refuses_is_counted_and_the_run_goes_on() {
+    let mut place = Place::new();
+    place.refused = Some("<contrast ");
+    let outcome = start(&place, "cicl,rag", TARGETS).await.unwrap();
+    for sample in &outcome.samples {
+        let refused = sample.strategy == "cicl";
+        assert_eq!(sample.ended == Ended::Refused, refused);
+        assert_eq!(sample.output.is_empty(), refused);
+        let says = |why: &String| why.contains("exceed the context");
+        assert_eq!(sample.refusal.as_ref().is_some_and(says), refused);
+    }
+    let report = &support::report(&outcome, &place)["report.md"];
+    assert!(report.contains("cicl: 3 texts refused, such as: prompt of 9 tokens"));
+    assert!(report.contains("empty texts: 3"), "{report}");
+
+    // A comparison that is refused is left out, and counted as well.
+    let mut place = Place::new();
+    place.refused = Some("<other> and <target>");
+    let outcome = start(&place, "dpl", 1).await.unwrap();
+    let tally = outcome.samples[0].tally;
+    assert_eq!(tally.comparisons_failed, tally.comparisons);
+    assert!(tally.comparisons > 0 && tally.profiles == 1);
+    let report = &support::report(&outcome, &place)["report.md"];
+    assert!(report.contains("comparisons failed"), "{report}");
+
+    // Nothing could be read from a report of nothing.
+    place.refused = Some("");
+    std::fs::remove_dir_all(place.out()).unwrap();
+    let error = start(&place, "dpl", 1).await.unwrap_err().to_string();
+    assert!(error.contains("refuses every question"), "{error}");
+}
+
+#[tokio::test]
 async fn the_report_holds_every_figure() {
     let place = Place::new();
     let outcome = start(&place, STRATEGIES, TARGETS).await.unwrap();
@@ -201,6 +307,7 @@ async fn the_report_holds_every_figure() {
         "METEOR",
         "BLEU of the corpus",
         "judge",
+        "Invalid judgements, left out: 0 of 78.",
         "calls ahead",
         "Each against dpl",
         "| dpl:samples=2 | +0.0000 (1.000)",
@@ -218,6 +325,7 @@ async fn the_report_holds_every_figure() {
     };
     assert_eq!(figure("rag", "calls"), 1.0);
     assert_eq!(figure("rag", "judge"), 0.5);
+    assert!(figure("rag", "corpus_bleu") >= 0.0);
     // The stub writes one text for everybody: no strategy is better than another.
     assert_eq!(figure("dpl", "rouge_1"), figure("rag", "rouge_1"));
     for line in files["paired.csv"].lines().skip(1) {

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Result;
 use foil_embedder::{EmbedConfig, EmbedEngine};
+use foil_eval::data::filter::HeldOut;
 use foil_eval::data::read::Raw;
 use foil_eval::data::{Filters, Item, Prepared, Record};
-use foil_eval::report;
-use foil_eval::run::{Options, Outcome, Parts, Settings, Variant, run};
+use foil_eval::report::{self, About};
+use foil_eval::run::{Engine, Options, Outcome, Parts, Settings, Variant, run};
 use foil_eval::selection::vectors::Vectors;
 use foil_llm::stub::{StubConfig, StubServer};
 use foil_llm::{
@@ -22,23 +24,54 @@ use serde_json::Value;
 pub const TARGETS: usize = 3;
 pub const JUDGEMENTS: usize = 2;
 
+/// Everything a run needs, and what is done to it.
 pub struct Place {
     pub stub: StubServer,
+    /// Targets that are worked on at once.
+    pub parallel: usize,
+    pub peers_before: bool,
+    /// Prompts with this in them are refused as too long.
+    pub refused: Option<&'static str>,
     prepared: Prepared,
     folder: tempfile::TempDir,
+    /// Every prompt that the model got, not those of the judge.
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Place {
     pub fn new() -> Self {
         Self {
             stub: StubServer::start(StubConfig::default()).unwrap(),
+            parallel: 2,
+            peers_before: true,
+            refused: None,
             prepared: Prepared::new(raw(), Filters::small()),
             folder: tempfile::tempdir().unwrap(),
+            asked: Arc::default(),
         }
+    }
+
+    /// With one target alone: every prompt is one for it.
+    pub fn of_one(target: &HeldOut) -> Self {
+        let mut place = Self::new();
+        place.prepared.held_out = vec![target.clone()];
+        place
+    }
+
+    pub fn held_out(&self) -> &[HeldOut] {
+        &self.prepared.held_out
+    }
+
+    pub fn records(&self) -> &[Record] {
+        self.prepared.corpus.records()
     }
 
     pub fn out(&self) -> PathBuf {
         self.folder.path().join("out")
+    }
+
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// When the user wrote about the item.
@@ -48,7 +81,7 @@ impl Place {
     }
 
     pub fn texts_but_of(&self, user: &str) -> impl Iterator<Item = &Record> {
-        let records = self.prepared.corpus.records().iter();
+        let records = self.records().iter();
         records.filter(move |record| record.user != user)
     }
 
@@ -105,10 +138,12 @@ fn raw() -> Raw {
     }
 }
 
-/// Answers so often, and then never again.
+/// Answers so often, and then never again; keeps what it was asked.
 struct Ending {
     model: Arc<dyn LanguageModel>,
     left: AtomicUsize,
+    refused: Option<&'static str>,
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl LanguageModel for Ending {
@@ -125,6 +160,19 @@ impl LanguageModel for Ending {
     }
 
     fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<ChatStream, EngineError>> {
+        let turns = request.messages.iter();
+        let prompt: Vec<&str> = turns.map(|message| message.content.as_str()).collect();
+        let prompt = prompt.join("\n");
+        let is_refused = self.refused.is_some_and(|words| prompt.contains(words));
+        self.asked.lock().unwrap().push(prompt);
+        if is_refused {
+            let error = EngineError::PromptTooLong {
+                tokens: 9,
+                max_tokens: 9,
+                context: 9,
+            };
+            return Box::pin(async move { Err(error) });
+        }
         let less = |left: usize| left.checked_sub(1);
         let left = self
             .left
@@ -157,18 +205,25 @@ pub async fn start_with(
         variants: Variant::list(strategies)?,
         limit: Some(limit),
         seed: 7,
-        peers_before: true,
-        parallel: 2,
+        peers_before: place.peers_before,
+        parallel: place.parallel,
         judgements: JUDGEMENTS,
         out: place.out(),
     };
     let model = place.model().await;
+    let engine = |model: Arc<dyn LanguageModel>| Engine {
+        model,
+        identity: "stub".to_owned(),
+        pause: Duration::ZERO,
+    };
     let parts = Parts {
-        model: Arc::new(Ending {
+        model: engine(Arc::new(Ending {
             model: Arc::clone(&model),
             left: AtomicUsize::new(calls),
-        }),
-        judge: Some(model),
+            refused: place.refused,
+            asked: Arc::clone(&place.asked),
+        })),
+        judge: Some(engine(model)),
         vectors: Vectors::open(&embed, &place.out()).await?,
         settings: Settings::default(),
     };
@@ -182,7 +237,7 @@ pub fn report(outcome: &Outcome, place: &Place) -> BTreeMap<String, String> {
         sample.cost.request.seconds = 0.0;
         sample.cost.ahead.seconds = 0.0;
     }
-    report::write(&outcome, 7, "foil eval run", &place.out()).unwrap();
+    report::write(&outcome, 7, &About::default(), &place.out()).unwrap();
     let names = [
         "report.md",
         "report.csv",
