@@ -22,7 +22,10 @@ SECTIONS = {
     "extractor": ("services/extractor/src/config.rs", "ExtractorConfig"),
     "profiler": ("services/profiler/src/config.rs", "ProfilerConfig"),
     "generator": ("services/generator/src/config.rs", "GeneratorConfig"),
-    "tenant": ("services/generator/src/config.rs", "TenantConfig"),
+    "selector.tenant": ("services/selector/src/config.rs", "TenantConfig"),
+    "extractor.tenant": ("services/extractor/src/config.rs", "TenantConfig"),
+    "profiler.tenant": ("services/profiler/src/config.rs", "TenantConfig"),
+    "generator.tenant": ("services/generator/src/config.rs", "TenantConfig"),
     "mover": ("services/mover/src/config.rs", "MoverConfig"),
 }
 
@@ -45,6 +48,13 @@ def fields(path, struct):
     if not body:
         raise RuntimeError(f"{path}: no struct {struct}")
     return re.findall(r"^    pub (\w+):", body[1], re.M)
+
+
+def worker_timeout_s(stage):
+    """How long one attempt of this stage may take, unless its configuration says otherwise."""
+    text = source(f"services/{stage}/src/config.rs")
+    (worker,) = re.findall(r"worker: WorkerConfig \{(.*?)\}", text, re.S)
+    return int(re.search(r"timeout: Duration::from_secs\((\d+)\)", worker)[1])
 
 
 def keys(section):

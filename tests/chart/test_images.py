@@ -108,6 +108,13 @@ class Dockerfile(unittest.TestCase):
                 self.assertIn("USER 65532:65532", above)
                 self.assertTrue(any("GOMP_SPINCOUNT=3000" in line for line in above))
 
+    def test_what_cuda_images_write_goes_to_the_one_folder_that_the_chart_lets_them_write(self):
+        (base,) = {stages()[f"foil-{stage}-cuda"][0] for stage in LLM_STAGES}
+        env = " ".join(line for line in stages()[base][1] if line.startswith("ENV "))
+        for variable in ("CUDA_CACHE_PATH", "HF_HOME"):
+            path = re.search(rf"{variable}=(\S+)", env)[1]
+            self.assertTrue(path.startswith("/tmp/"), variable)
+
     def test_threads_rest_as_they_do_on_this_machine(self):
         env = (helm.ROOT / "deploy/local/env.sh").read_text()
         self.assertIn('GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-3000}"', env)
@@ -235,8 +242,25 @@ class Compose(unittest.TestCase):
             self.assertTrue(service["image"].startswith(f"{target}:"))
             self.assertEqual(service["build"]["dockerfile"], "deploy/docker/Dockerfile")
 
+    def config(self, name):
+        """The file that a configuration is."""
+        return COMPOSE.parent / self.compose["configs"][name]["file"]
+
+    def test_who_is_read_only_mounts_files(self):
+        """Compose refuses to start one with a text in it: it would have to write it there."""
+        configs, mounted = self.compose["configs"], set()
+        for name, service in self.services.items():
+            self.assertIs(service["read_only"], True)
+            for config in service.get("configs", []):
+                with self.subTest(service=name, config=config["source"]):
+                    self.assertEqual(set(configs[config["source"]]), {"file"})
+                    self.assertTrue(self.config(config["source"]).is_file())
+                    mounted.add(config["source"])
+            self.assertNotIn("secrets", service)
+        self.assertEqual(mounted, set(configs))
+
     def test_prometheus_asks_every_stage(self):
-        config = yaml.safe_load(self.compose["configs"]["prometheus"]["content"])
+        config = yaml.safe_load(self.config("prometheus").read_text())
         (job,) = config["scrape_configs"]
         (names,) = job["dns_sd_configs"]
         self.assertEqual(names["names"], list(code.stages()))
@@ -246,17 +270,14 @@ class Compose(unittest.TestCase):
 
     def test_the_other_configurations_are_yaml(self):
         for name in ("collector", "datasources", "dashboards"):
-            self.assertIsInstance(yaml.safe_load(self.compose["configs"][name]["content"]), dict)
-        collector = yaml.safe_load(self.compose["configs"]["collector"]["content"])
+            self.assertIsInstance(yaml.safe_load(self.config(name).read_text()), dict)
+        collector = yaml.safe_load(self.config("collector").read_text())
         endpoint = collector["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"]
         asked = self.services["embedder"]["environment"]["FOIL_TELEMETRY__OTLP_ENDPOINT"]
         self.assertEqual(endpoint.rpartition(":")[2], asked.rpartition(":")[2])
 
     def test_nats_takes_its_configuration(self):
-        with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-            file.write(self.compose["configs"]["nats"]["content"])
-            file.flush()
-            done = run(helm.program("FOIL_TEST_NATS_SERVER"), "-t", "-c", file.name)
+        done = run(helm.program("FOIL_TEST_NATS_SERVER"), "-t", "-c", self.config("nats"))
         self.assertEqual(done.returncode, 0, done.stdout)
 
     def test_who_stops_has_time_to(self):

@@ -41,8 +41,11 @@ def settings():
 def below(name, path, stage):
     for key, schema in SCHEMA["definitions"][name]["properties"].items():
         reference = schema.get("$ref", "").rpartition("/")[2]
+        own = schema.get("additionalProperties")
         if reference in ("worker", "limits"):
             yield from below(reference, (*path, key), stage)
+        elif key == "tenants" and own:
+            yield from below(own["$ref"].rpartition("/")[2], (*path, key, "acme"), stage)
         else:
             yield (*path, key), definition(reference) if reference else schema, stage
 

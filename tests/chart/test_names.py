@@ -33,11 +33,11 @@ SECRETS = "/var/run/foil/"
 COMMAND_S = 30
 
 
-def settings(name):
-    """Component to its configuration file, of one value file."""
+def settings(name, *own):
+    """Component to its configuration file, of one value file and what is set beside it."""
     return {
         helm.component(found): found["data"]["config.toml"]
-        for found in helm.of_kind(helm.rendered(name), "ConfigMap")
+        for found in helm.of_kind(helm.rendered(name, "4", *own), "ConfigMap")
         if "config.toml" in found["data"]
     }
 
@@ -257,6 +257,8 @@ class Binaries(unittest.TestCase):
             (container,) = pod["containers"]
             arguments = [str(file) if a == "/etc/foil/config.toml" else a for a in container["args"]]
             self.assertIn(str(file), arguments)
+            if "--wait" in arguments:
+                arguments[arguments.index("--wait") + 1] = "1s"
             running.append(subprocess.Popen(
                 [program("foil"), *arguments], stdin=subprocess.DEVNULL, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -266,15 +268,26 @@ class Binaries(unittest.TestCase):
         for words, _ in ended:
             self.assertIn("nats://127.0.0.1:9", words)
 
-    def test_what_is_said_for_a_tenant_is_what_the_generator_has(self):
+    def test_what_is_said_for_a_tenant_is_what_the_stage_has(self):
         """Ids of tenants may hold what a plain key of TOML may not."""
-        values = yaml.safe_load(helm.value_file("external").read_text())
-        said = values["stages"]["generator"]["config"]["generator"]["tenants"]
-        self.assertTrue(any("." in tenant for tenant in said))
-        file = self.localised(settings("external")["generator"])
-        done = self.run_program(program("foil-generator"), "--config", file, "--dump-config")
-        self.assertEqual(done.returncode, 0, done.stdout)
-        self.assertEqual(tomllib.loads(done.stdout)["generator"]["tenants"], said)
+        said = {
+            "selector": {"strategy": "random", "k": 2, "compare": "none"},
+            "extractor": {"criteria": ["writing", "emotion"], "facts": 0},
+            "profiler": {"facts": 0},
+            "generator": {"strategy": "intsum", "summary": "task", "key_samples": 4, "facts": 0},
+        }
+        own = [
+            f"stages.{stage}.config.{stage}.tenants={json.dumps({'acme.example': keys})}"
+            for stage, keys in said.items()
+        ]
+        files = settings("external", *own)
+        for stage, keys in said.items():
+            with self.subTest(stage=stage):
+                file = self.localised(files[stage])
+                done = self.run_program(program(f"foil-{stage}"), "--config", file, "--dump-config")
+                self.assertEqual(done.returncode, 0, done.stdout)
+                has = tomllib.loads(done.stdout)[stage]["tenants"]
+                self.assertEqual(has["acme.example"], keys)
 
     def test_a_key_that_the_code_has_not_is_found(self):
         text = settings("production")["selector"].replace("[store]", "[store]\nhost = 1")

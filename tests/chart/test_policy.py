@@ -1,6 +1,7 @@
 """What every pod of the chart must keep to, whatever the values."""
 
 import functools
+import json
 import unittest
 
 import yaml
@@ -178,24 +179,45 @@ class Network(unittest.TestCase):
             "embedder": base | qdrant | models, "selector": base | qdrant,
             "extractor": base | qdrant | models, "profiler": base | qdrant | models,
             "generator": base | qdrant | models, "mover": base,
-            "provision": base | qdrant, "test": dns | nats | qdrant,
+            "provision": base | qdrant, "command": base | qdrant, "test": dns | nats | qdrant,
         }
         reached = {}
         for policy in self.policies("production"):
             ports = {p["port"] for rule in policy["spec"]["egress"] for p in rule["ports"]}
             reached[helm.component(policy)] = ports
             opened = {p["port"] for r in policy["spec"]["ingress"] for p in r["ports"]}
-            served = helm.component(policy) not in ("provision", "test")
+            served = helm.component(policy) not in ("provision", "command", "test")
             self.assertEqual(opened, {"admin"} if served else set())
         self.assertEqual(reached, needs)
 
     def test_a_port_that_an_address_leaves_out_is_its_schemes(self):
         """As the clients have it: that of NATS knows a port of its own, that of Qdrant does not."""
         bare = ('connections.nats.url="tls://nats,wss://nats"', 'connections.qdrant.url="https://qdrant"')
-        objects = helm.rendered("external", "4", *bare)
-        extractor = helm.named(objects, "NetworkPolicy", "-extractor")
-        ports = [p["port"] for r in extractor["spec"]["egress"] for p in r["ports"]]
+        ports = self.ports_of_the_extractor(*bare, "networkPolicy.ports.qdrant=[]")
         self.assertEqual(ports, [53, 53, 4222, 443, 443, 443])
+
+    def test_ports_of_pods_go_before_those_of_addresses(self):
+        """A policy is asked after a Service's port became a pod's."""
+        self.assertEqual(self.ports_of_the_extractor(), [53, 53, 4222, 16334, 443])
+        named = {"nats": [14222], "qdrant": [1], "llm": [8000, 8443], "otlp": [14317], "dns": [5353, 53]}
+        ports = self.ports_of_the_extractor(
+            f"networkPolicy.ports={json.dumps(named)}",
+            'config.telemetry.otlp_endpoint="http://collector:4317"',
+            'networkPolicy.otlp=[{"ipBlock":{"cidr":"192.0.2.48/28"}}]',
+        )
+        self.assertEqual(ports, [5353, 5353, 53, 53, 14222, 1, 14317, 8000, 8443])
+        served = (
+            'config.embed={"engine":"openai","base_url":"http://e:80","model":"m"}',
+            'networkPolicy.embeddings=[{"ipBlock":{"cidr":"192.0.2.48/28"}}]',
+            "networkPolicy.ports.embeddings=[8080]",
+        )
+        embedder = helm.named(helm.rendered("external", "4", *served), "NetworkPolicy", "-embedder")
+        self.assertEqual(embedder["spec"]["egress"][-1]["ports"], [{"port": 8080, "protocol": "TCP"}])
+
+    @staticmethod
+    def ports_of_the_extractor(*settings):
+        extractor = helm.named(helm.rendered("external", "4", *settings), "NetworkPolicy", "-extractor")
+        return [p["port"] for r in extractor["spec"]["egress"] for p in r["ports"]]
 
 
 if __name__ == "__main__":

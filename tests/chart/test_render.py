@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import tarfile
 import tempfile
@@ -10,7 +11,15 @@ import unittest
 
 import yaml
 
-from chart import helm
+from chart import code, helm
+
+LLM_STAGES = ("extractor", "profiler", "generator")
+UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+
+def seconds(text):
+    """A time as a shutdown's deadline is written."""
+    return sum(int(number) * UNITS_S[unit] for number, unit in re.findall(r"(\d+)(ms|[smh])", text))
 
 
 class Rendering(unittest.TestCase):
@@ -56,6 +65,29 @@ class Rendering(unittest.TestCase):
         self.assertIn("WARNING: profiler has no replica", notes)
         self.assertIn("Nothing was provisioned", notes)
 
+    def test_notes_warn_of_image_volumes_that_a_cluster_has_not(self):
+        """Helm shows notes of an installation only, which is told no version: so as an object."""
+        with tempfile.TemporaryDirectory() as folder:
+            chart = pathlib.Path(folder, "foil")
+            shutil.copytree(helm.packed()[0], chart)
+            text = (chart / "templates/NOTES.txt").read_text()
+            (chart / "templates/zz.yaml").write_text(
+                '{{- define "notes" }}' + text + "{{ end }}\napiVersion: v1\nkind: ConfigMap\n"
+                'metadata: {name: notes}\ndata: {notes: {{ include "notes" . | toJson }}}\n'
+            )
+
+            def warned(version):
+                done = helm.template(
+                    "--values", helm.value_file("gpu"), "--kube-version", version,
+                    "--show-only", "templates/zz.yaml", chart=chart,
+                )
+                notes = yaml.safe_load(done.stdout)["data"]["notes"]
+                return set(re.findall(r"WARNING: (\w+) takes its model from an image volume", notes))
+
+            # The embedder has a claim, the generator a folder.
+            self.assertEqual(warned("1.34"), {"extractor", "profiler"})
+            self.assertEqual(warned("1.35"), set())
+
     @staticmethod
     def notes(*arguments):
         chart, _ = helm.packed()
@@ -86,6 +118,14 @@ class Refusals(unittest.TestCase):
                 "stages.extractor.autoscaling.minReplicas=9"
             ],
             "connections.nats.monitoring.endpoint": ['stages.selector.autoscaling={"kind":"keda"}'],
+            "stages.embedder.flavour": ['stageDefaults.flavour="cuda"'],
+            "stages.selector.flavour": ['stages.selector.flavour="cuda"'],
+            "stages.mover.flavour": ['stages.mover.flavour="cuda"'],
+            "stages.profiler.flavour": ['stages.profiler.config.llm={"engine":"mistralrs","model":"/models/m"}'],
+            "stages.mover.replicas": ["stages.mover.replicas=0"],
+            "stages.mover.autoscaling.minReplicas": [
+                'stages.mover.autoscaling={"kind":"keda","minReplicas":0}'
+            ],
         }
         for value, settings in refused.items():
             with self.subTest(value=value):
@@ -96,6 +136,16 @@ class Refusals(unittest.TestCase):
                 )
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(f"{value}: ", done.stderr)
+
+    def test_who_has_images_of_their_own_knows_what_is_in_them(self):
+        own = {"repository": "registry.example/own"}
+        objects = helm.rendered(
+            "external", "4", f"stages.profiler.image={json.dumps(own)}",
+            'stages.profiler.config.llm={"engine":"mistralrs","model":"/models/m"}',
+            f"stages.embedder.image={json.dumps(own)}", 'stages.embedder.flavour="cuda"',
+        )
+        (container,) = helm.named(objects, "Deployment", "-profiler")["spec"]["template"]["spec"]["containers"]
+        self.assertEqual(container["image"], "registry.example/own:0.1.0-rc1")
 
     def test_an_hpa_goes_to_zero_where_kubernetes_lets_it(self):
         done = helm.template(
@@ -175,6 +225,7 @@ class Choices(unittest.TestCase):
             config = helm.named(objects, "ConfigMap", "-selector")["data"]["config.toml"]
             pod = helm.named(objects, "Deployment", "-selector")["spec"]["template"]["spec"]
             variables = [v["name"] for v in pod["containers"][0].get("env", [])]
+            variables = [name for name in variables if name.startswith("FOIL_")]
             files = [
                 (source["secret"]["name"], item["key"], item["path"])
                 for volume in pod["volumes"] if volume["name"] == "secrets"
@@ -211,12 +262,101 @@ class Choices(unittest.TestCase):
         other = job("minimal", "provision.config.ack_wait=\"2m\"")
         self.assertNotEqual(beside["name"], other["name"], "a Job cannot be changed")
 
+    def test_provisioning_waits_for_less_than_its_job_has(self):
+        """Twice: for NATS, then for Qdrant."""
+        for deadline, wait in ((None, "720s"), (600, "240s")):
+            settings = [] if deadline is None else [f"provision.activeDeadlineSeconds={deadline}"]
+            job = helm.of_kind(helm.rendered("minimal", "4", *settings), "Job")[0]["spec"]
+            self.assertEqual(job["activeDeadlineSeconds"], deadline or 1800)
+            (container,) = job["template"]["spec"]["containers"]
+            self.assertEqual(container["args"][-3:], ["provision", "--wait", wait])
+
+    def test_a_cluster_of_nats_that_comes_along_holds_three_copies(self):
+        def replicas(*settings):
+            objects = helm.rendered("minimal", "4", *settings)
+            files = [helm.named(objects, "ConfigMap", f"-{c}")["data"]["config.toml"]
+                     for c in ("provision", "command")]
+            first, second = [tomllib.loads(file).get("provision", {}).get("replicas") for file in files]
+            self.assertEqual(first, second)
+            return first
+
+        three = 'nats.config.cluster={"enabled":true,"replicas":3}'
+        self.assertIsNone(replicas())
+        self.assertEqual(replicas(three), 3)
+        self.assertEqual(replicas(three, "provision.config.replicas=1"), 1)
+        self.assertIsNone(replicas('nats.config.cluster={"enabled":true,"replicas":2}'))
+        elsewhere = ('connections.nats.url="nats://n:4222"', 'networkPolicy.nats=[{"ipBlock":{"cidr":"192.0.2.0/28"}}]')
+        self.assertIsNone(replicas(three, *elsewhere))
+
     def test_the_grace_period_outlasts_the_shutdown(self):
         for deadline, grace in (("1m 30s", 95), ("1500ms", 7), ("1h", 3605), ("30s", 35)):
-            objects = helm.rendered("external", "4", f'config.shutdown.deadline="{deadline}"')
+            own = [f'stages.{s}.config.shutdown.deadline="{deadline}"' for s in LLM_STAGES]
+            objects = helm.rendered("external", "4", f'config.shutdown.deadline="{deadline}"', *own)
             for found in helm.of_kind(objects, "Deployment"):
                 spec = found["spec"]["template"]["spec"]
                 self.assertEqual(spec["terminationGracePeriodSeconds"], grace, deadline)
+
+    def test_who_asks_an_llm_finishes_what_it_has_begun(self):
+        """An attempt may take `worker.timeout`; what is cut off is asked, and paid, a second time."""
+        for name in helm.CI:
+            objects = helm.rendered(name)
+            for found in helm.of_kind(objects, "Deployment"):
+                stage = helm.component(found)
+                if stage not in LLM_STAGES:
+                    continue
+                with self.subTest(values=name, stage=stage):
+                    file = helm.named(objects, "ConfigMap", f"-{stage}")["data"]["config.toml"]
+                    config = tomllib.loads(file)
+                    timeout = config.get(stage, {}).get("worker", {}).get("timeout")
+                    attempt_s = seconds(timeout) if timeout else code.worker_timeout_s(stage)
+                    deadline_s = seconds(config["shutdown"]["deadline"])
+                    self.assertGreaterEqual(deadline_s, attempt_s)
+                    grace = found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+                    self.assertEqual(grace, deadline_s + 5)
+
+    def test_files_of_ones_own_are_mounted_for_reading(self):
+        def of(stage, *settings):
+            objects = helm.rendered("external", "4", *settings)
+            pod = helm.named(objects, "Deployment", f"-{stage}")["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            return pod["volumes"], container["volumeMounts"], container["env"]
+
+        for stage in code.stages():
+            volumes, mounts, variables = of(stage)
+            self.assertIn("ca", [volume["name"] for volume in volumes])
+            self.assertIn({"name": "ca", "mountPath": "/etc/company", "readOnly": True}, mounts)
+            self.assertIn({"name": "SSL_CERT_FILE", "value": "/etc/company/ca.crt"}, variables)
+        volumes, mounts, _ = of(
+            "generator", 'stages.generator.extraVolumes=[{"name":"cache","emptyDir":{"sizeLimit":"1Gi"}}]',
+            'stages.generator.extraVolumeMounts=[{"name":"cache","mountPath":"/cache","readOnly":false}]',
+        )
+        self.assertNotIn("ca", [volume["name"] for volume in volumes], "its own list is the whole list")
+        self.assertIn({"name": "cache", "mountPath": "/cache", "readOnly": False}, mounts)
+
+    def test_telemetry_names_its_pod_where_it_is_sent(self):
+        def variables(name, *settings):
+            return {
+                pod_name.rpartition("-")[2]: {
+                    v["name"]: v.get("value") or v["valueFrom"]["fieldRef"]["fieldPath"]
+                    for v in pod["containers"][0].get("env", [])
+                    if v["name"].startswith(("K8S_", "OTEL_"))
+                }
+                for pod_name, pod in helm.pods(helm.rendered(name, "4", *settings))
+            }
+
+        wanted = {
+            "K8S_POD_NAME": "metadata.name", "K8S_NAMESPACE_NAME": "metadata.namespace",
+            "OTEL_RESOURCE_ATTRIBUTES": "k8s.pod.name=$(K8S_POD_NAME),k8s.namespace.name=$(K8S_NAMESPACE_NAME)",
+        }
+        sent = variables("production")
+        # The test has no telemetry of its own.
+        self.assertEqual(sent.pop("test"), {})
+        self.assertEqual(set(sent), {*code.stages(), "provision"})
+        self.assertTrue(all(found == wanted for found in sent.values()), sent)
+        self.assertFalse(any(variables("external").values()))
+        own = 'stageDefaults.extraEnv=[{"name":"OTEL_RESOURCE_ATTRIBUTES","value":"a=$(K8S_POD_NAME)"}]'
+        found = variables("production", own)["selector"]
+        self.assertEqual(found["OTEL_RESOURCE_ATTRIBUTES"], "a=$(K8S_POD_NAME)")
 
     def test_a_change_of_configuration_makes_new_pods(self):
         def checksum(*settings):
@@ -248,11 +388,44 @@ class Monitoring(unittest.TestCase):
         rules, shown = self.found(None)
         files = sorted((helm.ROOT / "deploy/prometheus/rules").glob("*.yaml"))
         self.assertGreaterEqual(len(files), 2)
-        groups = [yaml.safe_load(path.read_text())["groups"] for path in files]
-        self.assertEqual(rules, sum(groups, []))
+        groups = sum([yaml.safe_load(path.read_text())["groups"] for path in files], [])
+        url = yaml.safe_load(helm.value_file("production").read_text())["monitoring"]["prometheusRule"]["runbookUrl"]
+        led = 0
+        for rule in (rule for group in groups for rule in group["rules"] if "alert" in rule):
+            path, _, section = rule["annotations"]["runbook_url"].partition("#")
+            self.assertEqual(path, "deploy/runbook.md")
+            rule["annotations"]["runbook_url"] = f"{url}#{section}"
+            led += 1
+        self.assertGreater(led, 20)
+        self.assertEqual(rules, groups)
         files = list((helm.ROOT / "deploy/grafana").glob("*.json"))
         self.assertGreaterEqual(len(files), 4)
         self.assertEqual(shown, {path.name: path.read_text().strip() for path in files})
+
+    def test_without_an_address_the_runbook_is_a_path(self):
+        objects = helm.rendered("production", "4", 'monitoring.prometheusRule.runbookUrl=""')
+        (found,) = helm.of_kind(objects, "PrometheusRule")
+        for rule in (rule for group in found["spec"]["groups"] for rule in group["rules"]):
+            if "alert" in rule:
+                self.assertTrue(rule["annotations"]["runbook_url"].startswith("deploy/runbook.md#foil"))
+
+    def test_the_alert_knows_every_target_whatever_the_release_is_called(self):
+        alerts = yaml.safe_load((helm.ROOT / "deploy/prometheus/rules/alerts.yaml").read_text())
+        (expr,) = [
+            rule["expr"] for group in alerts["groups"] for rule in group["rules"]
+            if rule.get("alert") == "FoilNotScraped"
+        ]
+        # Prometheus anchors it at both ends.
+        known = re.compile(re.search(r'job=~"([^"]*)"', expr)[1])
+        jobs = set()
+        named = helm.rendered("production", "4", 'fullnameOverride="personal"')
+        for found in helm.of_kind(named, "PodMonitor"):
+            (endpoint,) = found["spec"]["podMetricsEndpoints"]
+            (rule,) = endpoint["relabelings"]
+            self.assertEqual(rule["targetLabel"], "job")
+            self.assertTrue(known.fullmatch(rule["replacement"]), rule["replacement"])
+            jobs.add(rule["replacement"])
+        self.assertEqual(jobs, {f"foil-{stage}" for stage in code.stages()})
 
     def test_a_packed_chart_holds_them(self):
         """Its folders of them are links to deploy/, which a package must not be."""

@@ -1,8 +1,11 @@
 """What makes replicas come and go."""
 
+import json
+import re
 import unittest
 
 from chart import helm
+from chart.test_schema import SCHEMA
 
 
 def scaled(name, *settings):
@@ -63,6 +66,44 @@ class Scaling(unittest.TestCase):
             self.assertEqual(surge, 0 if "nvidia.com/gpu" in limits else 1)
             image = pod["containers"][0]["image"]
             self.assertEqual("-cuda:" in image, "nvidia.com/gpu" in limits)
+
+    def test_no_accelerator_is_needed_twice(self):
+        (known,) = [
+            pattern
+            for pattern, kind in SCHEMA["definitions"]["quantities"]["patternProperties"].items()
+            if kind.get("description") == "Accelerators."
+        ]
+        self.assertIn(known, (helm.CHART / "templates/_stages.tpl").read_text())
+        surges = {}
+        for name in ("nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb", "amd.com/gpu",
+                     "gpu.intel.com/xe", "hugepages-2Mi", "memory"):
+            limits = json.dumps({"cpu": "1", "memory": "1Gi"} | {name: "1Gi" if name == "memory" else 2})
+            objects = helm.rendered("minimal", "4", f"stages.extractor.resources.limits={limits}")
+            found = helm.named(objects, "Deployment", "-extractor")
+            surges[name] = found["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+            self.assertEqual(surges[name] == 0, re.match(known, name) is not None, name)
+        self.assertEqual(sorted(surges.values()), [0, 0, 0, 0, 1, 1])
+
+    def test_a_rollout_has_the_time_that_a_model_may_take(self):
+        """And the default of Kubernetes at least: it would be called failed while pods still load."""
+        for name in helm.CI:
+            for found in helm.of_kind(helm.rendered(name), "Deployment"):
+                (container,) = found["spec"]["template"]["spec"]["containers"]
+                probe = container["startupProbe"]
+                loading = probe["periodSeconds"] * probe["failureThreshold"]
+                deadline = found["spec"]["progressDeadlineSeconds"]
+                self.assertEqual(deadline, max(600, loading + 300))
+        slow = 'stageDefaults.startup={"periodSeconds":10,"failureThreshold":90}'
+        found = helm.named(helm.rendered("minimal", "4", slow), "Deployment", "-selector")
+        self.assertEqual(found["spec"]["progressDeadlineSeconds"], 1200)
+
+    def test_the_mover_is_scaled_only_where_it_is_named(self):
+        everybody = 'stageDefaults.autoscaling={"kind":"keda","minReplicas":0}'
+        reached = 'connections.nats.monitoring.endpoint="nats-headless.n:8222"'
+        self.assertEqual(set(scaled("external", everybody, reached, 'stages.extractor={}')),
+                         {"embedder", "selector", "extractor", "profiler", "generator"})
+        named = 'stages.mover.autoscaling={"kind":"keda","minReplicas":1}'
+        self.assertEqual(set(scaled("external", named, reached)), {"mover"})
 
     def test_a_disruption_takes_one_of_each_stage(self):
         for name in helm.CI:

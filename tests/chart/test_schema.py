@@ -17,7 +17,7 @@ FREE = {
     "labels", "annotations", "podAnnotations", "podLabels", "nodeSelector", "matchLabels",
 }
 # Here the keys are the user's, but not those below: ids of tenants.
-NAMED = ("generator", "tenants")
+NAMED = {(stage, "tenants") for stage in ("selector", "extractor", "profiler", "generator")}
 BY_HELM = 12
 
 
@@ -26,7 +26,7 @@ def mapping_keys(value, path=()):
     if isinstance(value, dict):
         if not (path and path[-1] in FREE):
             for key, below in value.items():
-                if path[-2:] != NAMED:
+                if path[-2:] not in NAMED:
                     yield (*path, key)
                 yield from mapping_keys(below, (*path, key))
     elif isinstance(value, list):
@@ -131,7 +131,18 @@ class Schema(unittest.TestCase):
             ("connections", "nats", "url"): "nats://me:secret@nats:4222",
             ("connections", "qdrant", "url"): "https://me:secret@qdrant:6334",
             ("stages", "generator", "config", "generator", "tenants", "acme.example", "strategy"): "dlp",
+            ("stages", "generator", "config", "generator", "tenants", "x" * 65): {},
+            ("stages", "selector", "config", "selector", "tenants", "acme.example"): {"k": 0},
+            ("stages", "extractor", "config", "extractor", "tenants", "acme.example"): {"criteria": []},
+            ("stages", "profiler", "config", "profiler", "tenants", "acme.example"): {"texts": 1},
             ("stages", "generator", "config", "generator", "reply_prefix"): "_INBOX.>",
+            ("networkPolicy", "ports", "dns"): [],
+            ("networkPolicy", "ports", "nats"): ["4222"],
+            ("monitoring", "prometheusRule", "runbookUrl"): "wiki.example.org/foil",
+            ("stageDefaults", "extraVolumes"): [{"name": "ca", "hostPath": {"path": "/etc/ssl"}}],
+            ("stages", "profiler", "extraVolumes"): [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}],
+            ("stages", "selector", "extraVolumes"): [{"name": "cache", "emptyDir": {}}],
+            ("stages", "mover", "extraVolumeMounts"): [{"name": "ca", "mountPath": "etc"}],
         }
         for path, value in wrong.items():
             broken = copy.deepcopy(values)

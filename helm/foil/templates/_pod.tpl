@@ -28,7 +28,8 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* Secrets that Foil takes from the environment only. Argument: natsAuth, extra. */}}
+{{/* Secrets that Foil takes from the environment only, and what telemetry says of the pod. Argument: config
+(sections), natsAuth, extra. */}}
 {{- define "foil.env" -}}
 {{- $auth := .natsAuth -}}
 {{- if eq $auth.mode "userPassword" }}
@@ -39,6 +40,18 @@ imagePullSecrets:
 {{- else if eq $auth.mode "token" }}
 - name: FOIL_NATS__TOKEN
   valueFrom: {secretKeyRef: {name: {{ $auth.existingSecret | required "connections.nats.auth.existingSecret: mode token needs one" | quote }}, key: {{ $auth.tokenKey | quote }}}}
+{{- end }}
+{{- if get (get .config "telemetry" | default dict) "otlp_endpoint" }}
+- name: K8S_POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: K8S_NAMESPACE_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- $own := false }}
+{{- range .extra }}{{ $own = or $own (eq .name "OTEL_RESOURCE_ATTRIBUTES") }}{{ end }}
+{{- if not $own }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.pod.name=$(K8S_POD_NAME),k8s.namespace.name=$(K8S_NAMESPACE_NAME)
+{{- end }}
 {{- end }}
 {{- with .extra }}
 {{ toYaml . }}

@@ -37,10 +37,51 @@ stage's own sections only.
 {{- range $fact.sections -}}
 {{- $_ := set $stage.config . (get $config . | default dict) -}}
 {{- end -}}
+{{- include "foil.stages.refuse" (dict "name" $name "stage" $stage) -}}
 {{- $_ := set $stages $name $stage -}}
 {{- end -}}
 {{- end -}}
 {{- $stages | toJson -}}
+{{- end }}
+
+{{/* What can be written and cannot work. Argument: name, stage. */}}
+{{- define "foil.stages.refuse" -}}
+{{- $stage := .stage -}}
+{{- $engine := get (get $stage.config "llm" | default dict) "engine" -}}
+{{- /* Who has an image of their own knows what is in it. */ -}}
+{{- if not $stage.image.repository -}}
+{{- if and (eq $stage.flavour "cuda") (not (hasKey $stage.config "llm")) -}}
+{{- fail (printf "stages.%s.flavour: cuda is for the stages that ask an LLM; this one has no such image" .name) -}}
+{{- end -}}
+{{- if and (eq $engine "mistralrs") (ne $stage.flavour "cuda") -}}
+{{- fail (printf "stages.%s.flavour: engine mistralrs is in the images of flavour cuda only; that of cpu has llama-cpp" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq .name "mover" -}}
+{{- $scaled := ne $stage.autoscaling.kind "none" -}}
+{{- if lt (int ($scaled | ternary $stage.autoscaling.minReplicas $stage.replicas)) 1 -}}
+{{- fail (printf "stages.mover.%s: is 0, and then nobody measures the lag of the others, nor brings away what NATS gives up; stages.mover.enabled turns it off" ($scaled | ternary "autoscaling.minReplicas" "replicas")) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Argument: stage. Whether it reads model files that the chart brings. */}}
+{{- define "foil.loads" -}}
+{{- $stage := . -}}
+{{- range $section := list "llm" "embed" -}}
+{{- if and (hasKey $stage.config $section) (ne $stage.model.source "none") (not (include "foil.served" (dict "config" $stage.config "section" $section))) -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Whether something asks for a device that a node has few of; the expression is that of values.schema.json. */}}
+{{- define "foil.accelerated" -}}
+{{- range $name, $_ := .resources.limits -}}
+{{- if regexMatch "^(nvidia[.]com/(gpu([.]shared)?|mig-[0-9a-z.-]+)|amd[.]com/gpu|gpu[.]intel[.]com/(i915|xe))$" $name -}}
+true
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/* Argument: config (sections), section. Whether it names a server rather than a model file. */}}
