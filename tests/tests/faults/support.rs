@@ -19,11 +19,18 @@ const UNACKED: usize = 256;
 
 /// Update number `number`: 200 users, each on items of their own order, every one another record.
 pub fn update(number: usize) -> v1::Update {
+    update_of(number, 0)
+}
+
+/// The same with a text of at least so many bytes.
+pub fn update_of(number: usize, bytes: usize) -> v1::Update {
     let (user, item) = (number % USERS, number / USERS);
+    let sentence = format!("Number {number}: it boils fast, and it howls all the way.");
+    let times = (bytes / (sentence.len() + 1)).max(1);
     let record = v1::RecordUpsert {
         user: format!("user-{user}"),
         item: format!("item-{item}"),
-        text: format!("Number {number}: it boils fast, and it howls all the way."),
+        text: vec![sentence; times].join(" "),
         revision: 1,
         ..v1::RecordUpsert::default()
     };
@@ -35,7 +42,10 @@ pub fn update(number: usize) -> v1::Update {
 
 /// Publishes update number `number`; gives its sequence once it is stored.
 pub async fn publish(look: &Look, number: usize) -> Result<u64, String> {
-    let update = update(number);
+    send(look, number, update(number)).await
+}
+
+async fn send(look: &Look, number: usize, update: v1::Update) -> Result<u64, String> {
     let to = subject::update(TENANT, &format!("user-{}", number % USERS));
     let sent = look.jetstream.publish(to, update.encode_to_vec().into());
     let ack = sent.await.map_err(|error| error.to_string())?;
@@ -48,8 +58,13 @@ pub async fn publish(look: &Look, number: usize) -> Result<u64, String> {
 
 /// Publishes them all, and waits until they are stored.
 pub async fn publish_all(look: &Look, numbers: std::ops::Range<usize>) {
+    publish_all_of(look, numbers, 0).await;
+}
+
+/// The same with texts of at least so many bytes.
+pub async fn publish_all_of(look: &Look, numbers: std::ops::Range<usize>, bytes: usize) {
     let mut stored = futures::stream::iter(numbers)
-        .map(|number| publish(look, number))
+        .map(|number| send(look, number, update_of(number, bytes)))
         .buffer_unordered(UNACKED);
     while let Some(stored) = stored.next().await {
         stored.unwrap();

@@ -22,6 +22,15 @@ const OTHERS: [&str; 2] = ["vera", "nils"];
 /// Stands in all that the others write.
 const HARMLESS: &str = "plainspoken";
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Beside `dpl`, one in turn for each hostile text.
+const FURTHER: [&str; 6] = [
+    "intsum",
+    "llm-trsr",
+    "cicl",
+    "persona-db",
+    "rag",
+    "non-perso",
+];
 
 fn head(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
@@ -103,7 +112,9 @@ async fn no_hostile_text_reaches_anothers_profile_through_an_obedient_model() {
         .profile;
     assert!(is_plain(&own.summary), "{}", own.summary);
     for (number, case) in cases.iter().enumerate() {
-        ask(&rig, number, case).await;
+        for strategy in ["dpl", FURTHER[number % FURTHER.len()]] {
+            ask(&rig, number, case, strategy).await;
+        }
     }
     check_prompts(&model.requests(), &cases);
     check_events(&rig, &cases);
@@ -237,7 +248,7 @@ fn check_events(rig: &Rig, cases: &[Hostile]) {
 }
 
 /// A request whose every text is hostile is answered in order, from data that stays data.
-async fn ask(rig: &Rig, number: usize, case: &Hostile) {
+async fn ask(rig: &Rig, number: usize, case: &Hostile, strategy: &str) {
     let request = v1::GenerateRequest {
         tenant: TENANT.to_owned(),
         user: OTHERS[number % 2].to_owned(),
@@ -246,17 +257,20 @@ async fn ask(rig: &Rig, number: usize, case: &Hostile) {
         item_description: head(&case.text, 16 * 1024).to_owned(),
         title: head(&case.text, 1024).to_owned(),
         rating: Some(1.0),
+        strategy: strategy.to_owned(),
         ..v1::GenerateRequest::default()
     };
     let parts = rig.caller.generate(request, PATIENCE).await.unwrap();
     let parts: Vec<_> = parts.map(Result::unwrap).collect().await;
-    let name = &case.name;
+    let name = format!("{}, {strategy}", case.name);
     let Some(Part::Context(context)) = parts.first() else {
         panic!("{name}: {parts:?}");
     };
-    assert_eq!(context.strategy, "dpl", "{name}");
+    assert_eq!(context.strategy, strategy, "{name}");
     let block = &context.block;
-    assert_eq!(block.matches("</profile>").count(), 1, "{name}: {block}");
+    let profiles = usize::from(!["cicl", "rag", "non-perso"].contains(&strategy));
+    let closed = block.matches("</profile>").count();
+    assert_eq!(closed, profiles, "{name}: {block}");
     assert_eq!(
         block.matches("<past_text").count(),
         block.matches("</past_text>").count(),
@@ -266,10 +280,15 @@ async fn ask(rig: &Rig, number: usize, case: &Hostile) {
         assert!(!block.contains(token), "{name}: {block}");
     }
     assert!(!block.chars().any(is_invisible), "{name}");
-    assert!(
-        matches!(parts.last(), Some(Part::Done(_))),
-        "{name}: {parts:?}"
-    );
+    match parts.last() {
+        Some(Part::Done(_)) => {}
+        // A text that repeats what the prompt shows of others: all of it is held back.
+        Some(Part::Failure(failure)) => {
+            assert!(["cicl", "persona-db"].contains(&strategy), "{name}");
+            assert_eq!((failure.code.as_str(), parts.len()), ("internal", 2));
+        }
+        _ => panic!("{name}: {parts:?}"),
+    }
     let bytes: usize = parts
         .iter()
         .map(|part| match part {
