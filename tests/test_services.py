@@ -5,6 +5,7 @@ import functools
 import json
 import re
 import subprocess
+import tempfile
 import tomllib
 import unittest
 
@@ -78,9 +79,21 @@ def run(stage, *arguments):
     return done.returncode, done.stdout
 
 
-def known(stage, path, value="1"):
+def known(stage, path):
     """The keys that a program takes below this path: it lists them when it is given another one."""
-    code, said = run(stage, "--set", f"{path}={value}", "--check-config")
+    return listed(stage, path, "--set", f"{path}=1")
+
+
+def known_of_each(stage, path):
+    """The same of what stands in a list, which only a file can hold."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(f"[[{path}]]\n{ANY} = 1\n")
+        file.flush()
+        return listed(stage, path, "--config", file.name)
+
+
+def listed(stage, path, *arguments):
+    code, said = run(stage, *arguments, "--check-config")
     found = re.search(r"unknown key; known are ([\w, ]+)", said)
     if code != 64 or not found:
         raise RuntimeError(f"{stage or 'foil'} with {path}: {said}")
@@ -119,7 +132,7 @@ def taken(stage, path, value):
         else:
             yield below, default
             if isinstance(default, list) and default and isinstance(default[0], dict):
-                for own in known(stage, below, f"[{{ {ANY} = 1 }}]"):
+                for own in known_of_each(stage, below):
                     yield f"{below}.{own}", ...
 
 
