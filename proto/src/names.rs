@@ -13,6 +13,10 @@ pub mod stream {
     pub const DEAD: &str = "FOIL_DEAD";
     /// What NATS says of messages that it gave up.
     pub const ADVISORIES: &str = "FOIL_ADVISORIES";
+    /// In the order of the flow, then what is beside it; the buckets' streams are not among them.
+    pub const ALL: [&str; 8] = [
+        UPDATES, SELECT, EXTRACT, PROFILE, GENERATE, EVENTS, DEAD, ADVISORIES,
+    ];
 }
 
 /// Stages; each one's durable consumer, binary (`foil-<stage>`) and configuration carry its name.

@@ -9,18 +9,8 @@ use crate::lag::Lag;
 
 /// Every stream of Foil's, the buckets' among them.
 pub(crate) fn streams() -> Vec<String> {
-    let streams = [
-        stream::UPDATES,
-        stream::SELECT,
-        stream::EXTRACT,
-        stream::PROFILE,
-        stream::GENERATE,
-        stream::EVENTS,
-        stream::DEAD,
-        stream::ADVISORIES,
-    ];
     let buckets = [bucket::PROFILES, bucket::ACTIVE];
-    let streams = streams.into_iter().map(str::to_owned);
+    let streams = stream::ALL.into_iter().map(str::to_owned);
     let buckets = buckets.into_iter().map(|name| format!("KV_{name}"));
     streams.chain(buckets).collect()
 }

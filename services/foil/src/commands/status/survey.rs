@@ -11,16 +11,6 @@ use crate::cli::StatusArgs;
 use crate::render;
 use crate::session::Session;
 
-const STREAMS: [&str; 8] = [
-    stream::UPDATES,
-    stream::SELECT,
-    stream::EXTRACT,
-    stream::PROFILE,
-    stream::GENERATE,
-    stream::EVENTS,
-    stream::DEAD,
-    stream::ADVISORIES,
-];
 /// Each stage's consumer, and the stream it reads.
 const CONSUMERS: [(&str, &str); 6] = [
     (stage::EMBEDDER, stream::UPDATES),
@@ -104,7 +94,7 @@ fn ready_or_error<S: Serializer>(
 /// Asks everyone. What does not answer is part of the picture, not an error.
 pub async fn look(session: &Session, args: &StatusArgs) -> Status {
     let mut streams = Vec::new();
-    for name in STREAMS {
+    for name in stream::ALL {
         let state = stream_state(&session.jetstream, name).await;
         streams.push(StreamStatus { name, state });
     }
