@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use async_nats::jetstream;
+use foil_runtime::NatsConfig;
 use foil_runtime::nats::NatsError;
 use foil_store::Store;
 
@@ -41,7 +42,10 @@ impl Session {
         let config = load(global)?;
         let nats = foil_runtime::nats::connect_within(&config.nats, "foil", wait).await;
         let nats = nats.map_err(|error| match error {
-            NatsError::Unreachable { .. } => anyhow!("{error}; is `foil up` running?"),
+            // Elsewhere somebody else's server was meant.
+            NatsError::Unreachable { .. } if config.nats.url == NatsConfig::default().url => {
+                anyhow!("{error}; is `foil up` running?")
+            }
             other => other.into(),
         })?;
         let store = Store::connect(&config.store, nats.clone())

@@ -40,8 +40,8 @@ pub(crate) enum Part {
 
 pub(crate) struct Db {
     clients: Clients,
-    /// Over TLS a server hangs up on a client whose certificate it does not accept.
-    tls: bool,
+    /// For errors.
+    url: String,
     room: Room,
     timeout: Duration,
     ordering: Option<WriteOrdering>,
@@ -53,7 +53,7 @@ impl Db {
         let majority = read_consistency::Value::Type(ReadConsistencyType::Majority.into());
         Ok(Self {
             clients: Clients::new(config)?,
-            tls: config.qdrant_url.starts_with("https://"),
+            url: config.qdrant_url.clone(),
             room: Room::default(),
             timeout: config.timeout,
             ordering: config.replicated.then(|| WriteOrdering {
@@ -113,12 +113,15 @@ impl Db {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => {
                 self.room.note(&status);
-                let cause = words(&status, self.tls);
+                let cause = words(&status, &self.url);
                 Err(failed(operation, collection, (&status, cause)))
             }
             Err(_) => Err(StoreError::Unavailable {
                 operation,
-                cause: format!("qdrant did not answer within {:?}", self.timeout),
+                cause: format!(
+                    "qdrant did not answer within {:?} (store.qdrant_url: {})",
+                    self.timeout, self.url
+                ),
             }),
         }
     }

@@ -72,21 +72,23 @@ pub(crate) fn may_be_broken(status: &Status) -> bool {
     )
 }
 
-/// A status in one line. What the transport met stands in its sources only.
-pub(crate) fn words(status: &Status, tls: bool) -> String {
+/// A status in one line. What the transport met stands in its sources only; whom it was to reach, nowhere.
+pub(crate) fn words(status: &Status, url: &str) -> String {
     let text = format!("{}: {}", status.code(), status.message());
     let Some(source) = status.source() else {
         return text;
     };
-    let text = KEYS.explain(&format!("{text}: {}", chain(source)));
-    // The alert that says why may be lost behind what was written meanwhile.
+    let text = format!("{text}: {} (store.qdrant_url: {url})", chain(source));
+    let text = KEYS.explain(&text);
+    // Over TLS a server hangs up on a client whose certificate it does not accept, and the alert that
+    // says why may be lost behind what was written meanwhile.
     let hung_up = [
         "connection closed",
         "Connection reset",
         "Broken pipe",
         "broken pipe",
     ];
-    if tls && hung_up.iter().any(|words| text.contains(words)) {
+    if url.starts_with("https://") && hung_up.iter().any(|words| text.contains(words)) {
         return format!("{text}: as it does when it does not accept store.qdrant_certificate");
     }
     text

@@ -82,7 +82,7 @@ fn streams(streams: &[StreamStatus]) -> String {
             stream.name.to_owned(),
             "-".into(),
             "-".into(),
-            error.clone(),
+            error.to_string(),
         ],
     };
     let rows: Vec<_> = streams.iter().map(row).collect();
@@ -110,7 +110,7 @@ fn consumers(status: &Status) -> String {
                 consumer.stage.to_owned(),
                 "-".into(),
                 "-".into(),
-                error.clone(),
+                error.to_string(),
             ],
         })
         .collect();

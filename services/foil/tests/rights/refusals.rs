@@ -190,3 +190,19 @@ async fn a_file_that_is_no_certificate_is_named() {
         assert!(!words.contains("hunter2"), "{words}");
     }
 }
+
+#[test]
+fn status_with_an_inbox_that_is_not_the_accounts_says_so_and_waits_once() {
+    let place = Secured::start();
+    let mut status = place.program("foil", "operator");
+    status.env("FOIL_NATS__INBOX_PREFIX", "_INBOX_observer");
+    status.env("FOIL_NATS__REQUEST_TIMEOUT", "3s");
+    let since = Instant::now();
+    let output = status.arg("status").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(told.contains("nats.inbox_prefix"), "{told}");
+    assert!(!told.contains("foil provision"), "{told}");
+    // Fourteen streams and consumers: one after the other they would take 42 s.
+    assert!(since.elapsed() < Duration::from_secs(20), "{told}");
+}

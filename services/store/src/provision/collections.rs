@@ -77,7 +77,7 @@ pub(super) async fn provision(
                 }
             }
         }
-        report.add(format!("collection {}", spec.name), change);
+        report.add(format!("collection {}", spec.name), change, Vec::new());
     }
     Ok(())
 }

@@ -23,6 +23,9 @@ pub struct ProvisionConfig {
     /// How long a `Nats-Msg-Id` is remembered.
     #[serde(with = "humantime_serde")]
     pub duplicate_window: Duration,
+    /// Whether a limit may become smaller than what is stored. What is above it then goes at once, the
+    /// oldest first; so this is for one run.
+    pub drop_excess: bool,
     /// The log of updates. When it is full its oldest messages go, so it must hold more than the
     /// embedder may lag behind.
     pub updates: Limits,
@@ -68,6 +71,7 @@ impl Default for ProvisionConfig {
             max_deliver: 100,
             max_ack_pending: 1_024,
             duplicate_window: Duration::from_secs(120),
+            drop_excess: false,
             updates: Limits::default(),
             select: Limits::default(),
             extract: Limits::default(),

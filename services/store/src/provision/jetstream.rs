@@ -6,8 +6,9 @@ use async_nats::jetstream::stream::{Config, ConsumerErrorKind, Info};
 use async_nats::jetstream::{Context, ErrorCode, context};
 
 use super::config::ProvisionConfig;
+use super::excess::excess;
+use super::report::{Change, Difference, ProvisionReport, differences};
 use super::streams::{Consumer, Spec, specs};
-use super::{Change, ProvisionReport};
 use crate::StoreError;
 
 pub(super) async fn provision(
@@ -15,13 +16,18 @@ pub(super) async fn provision(
     config: &ProvisionConfig,
     report: &mut ProvisionReport,
 ) -> Result<(), StoreError> {
+    // All are looked at before one is changed: what is refused leaves the streams as they were.
+    let mut plans = Vec::new();
     for Spec { stream, consumer } in specs(config) {
-        let name = stream.name.clone();
-        let change = provision_stream(context, stream).await?;
-        report.add(format!("stream {name}"), change);
+        plans.push((plan(context, &stream, config).await?, stream, consumer));
+    }
+    for (plan, stream, consumer) in plans {
+        let (name, change) = (stream.name.clone(), plan.change());
+        let changes = apply(context, plan, stream).await?;
+        report.add(format!("stream {name}"), change, changes);
         if let Some(wanted) = consumer {
-            let change = provision_consumer(context, &name, &wanted, config).await?;
-            report.add(format!("consumer {name} {}", wanted.stage), change);
+            let (change, changes) = provision_consumer(context, &name, &wanted, config).await?;
+            report.add(format!("consumer {name} {}", wanted.stage), change, changes);
         }
     }
     Ok(())
@@ -34,31 +40,77 @@ fn unavailable(operation: &'static str, error: impl std::fmt::Display) -> StoreE
     }
 }
 
-async fn provision_stream(context: &Context, wanted: Config) -> Result<Change, StoreError> {
-    let what = || format!("stream {}", wanted.name);
+/// What is to be done to a stream.
+enum Plan {
+    Create,
+    Keep,
+    /// From what was found to what it is to become.
+    Update(Box<(Config, Config)>),
+}
+
+impl Plan {
+    fn change(&self) -> Change {
+        match self {
+            Self::Create => Change::Created,
+            Self::Keep => Change::Unchanged,
+            Self::Update(_) => Change::Updated,
+        }
+    }
+}
+
+async fn plan(
+    context: &Context,
+    wanted: &Config,
+    config: &ProvisionConfig,
+) -> Result<Plan, StoreError> {
+    let incompatible = |problem| StoreError::Incompatible {
+        what: format!("stream {}", wanted.name),
+        problem,
+    };
     let found = match context.get_stream(&wanted.name).await {
         Ok(stream) => stream.cached_info().clone(),
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(cause)
                 if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
             {
-                let created = context.create_stream(wanted.clone()).await;
-                created.map_err(|error| refused(what(), &error))?;
-                return Ok(Change::Created);
+                return Ok(Plan::Create);
             }
             _ => return Err(unavailable("read stream", error)),
         },
     };
-    let merged = merge(&found, &wanted).map_err(|problem| StoreError::Incompatible {
-        what: what(),
-        problem,
-    })?;
+    let merged = merge(&found, wanted).map_err(incompatible)?;
     if merged == found.config {
-        return Ok(Change::Unchanged);
+        return Ok(Plan::Keep);
     }
-    let updated = context.update_stream(&merged).await;
-    updated.map_err(|error| refused(what(), &error))?;
-    Ok(Change::Updated)
+    match excess(&found, &merged) {
+        Some(excess) if !config.drop_excess => Err(incompatible(format!(
+            "{excess}: what is above would be dropped, the oldest first; raise the limit, or set \
+             provision.drop_excess=true for this one run"
+        ))),
+        _ => Ok(Plan::Update(Box::new((found.config, merged)))),
+    }
+}
+
+async fn apply(
+    context: &Context,
+    plan: Plan,
+    wanted: Config,
+) -> Result<Vec<Difference>, StoreError> {
+    let what = || format!("stream {}", wanted.name);
+    match plan {
+        Plan::Keep => Ok(Vec::new()),
+        Plan::Create => {
+            let created = context.create_stream(wanted.clone()).await;
+            created.map_err(|error| refused(what(), &error))?;
+            Ok(Vec::new())
+        }
+        Plan::Update(change) => {
+            let (found, merged) = *change;
+            let updated = context.update_stream(&merged).await;
+            updated.map_err(|error| refused(what(), &error))?;
+            Ok(differences(&found, &merged))
+        }
+    }
 }
 
 /// The found stream with the limits it shall have. What Foil has no opinion on (placement, metadata,
@@ -123,7 +175,7 @@ async fn provision_consumer(
     stream: &str,
     wanted: &Consumer,
     config: &ProvisionConfig,
-) -> Result<Change, StoreError> {
+) -> Result<(Change, Vec<Difference>), StoreError> {
     let what = || format!("consumer {stream} {}", wanted.stage);
     let new = pull::Config {
         durable_name: Some(wanted.stage.to_owned()),
@@ -136,8 +188,8 @@ async fn provision_consumer(
     };
     let handle = context.get_stream_no_info(stream).await;
     let handle = handle.map_err(|error| unavailable("read stream", error))?;
-    let (change, merged) = match handle.consumer_info(wanted.stage).await {
-        Err(error) if error.kind() == consumer_not_found() => (Change::Created, new),
+    let (change, changes, merged) = match handle.consumer_info(wanted.stage).await {
+        Err(error) if error.kind() == consumer_not_found() => (Change::Created, Vec::new(), new),
         Err(error) => return Err(unavailable("read consumer", error)),
         Ok(found) => {
             let merged = merge_consumer(&found.config, &new);
@@ -146,11 +198,12 @@ async fn provision_consumer(
                 problem,
             })?;
             if merged == found.config {
-                return Ok(Change::Unchanged);
+                return Ok((Change::Unchanged, Vec::new()));
             }
+            let changes = differences(&found.config, &merged);
             let merged = pull::Config::try_from_consumer_config(merged);
             let merged = merged.map_err(|error| unavailable("read consumer", error))?;
-            (Change::Updated, merged)
+            (Change::Updated, changes, merged)
         }
     };
     let made = context.create_consumer_on_stream(merged, stream).await;
@@ -161,7 +214,7 @@ async fn provision_consumer(
         },
         _ => unavailable("create consumer", error),
     })?;
-    Ok(change)
+    Ok((change, changes))
 }
 
 fn consumer_not_found() -> context::ConsumerInfoErrorKind {

@@ -18,6 +18,8 @@ async fn the_store_outlives_an_outage_of_qdrant() {
 
     let down = rig.store.ready().await.unwrap_err();
     assert!(matches!(down, StoreError::Unavailable { .. }), "{down}");
+    let address = format!("store.qdrant_url: {}", rig.store.config().qdrant_url);
+    assert!(down.to_string().contains(&address), "{down}");
     for failed in [
         rig.store.put_record(&write).await.map(drop),
         rig.store.record(&write.key).await.map(drop),

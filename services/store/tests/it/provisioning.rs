@@ -105,6 +105,70 @@ async fn changed_limits_are_applied_and_others_left() {
     assert_eq!(again.count(Change::Unchanged), 19, "{again}");
 }
 
+/// Provisions with the change, and gives what stands in the way.
+async fn refusal(rig: &Rig, change: impl FnOnce(&mut ProvisionConfig)) -> String {
+    let mut config = ProvisionConfig::default();
+    // Comes before the stream that is refused.
+    config.select.max_messages = Some(77);
+    change(&mut config);
+    match provision(&rig.store, &config).await {
+        Err(error @ StoreError::Incompatible { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_limit_below_what_is_stored_is_refused_before_anything_is_changed() {
+    let rig = Rig::start().await;
+    let js = rig.jetstream().await;
+    for n in 0..5 {
+        let subject = format!("foil.v1.event.acme.{n}");
+        let sent = js.publish(subject, "an event".into()).await;
+        sent.unwrap().await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let state = async |name: &str| js.get_stream(name).await.unwrap().cached_info().clone();
+    let before = (
+        state(stream::SELECT).await.config,
+        state(stream::EVENTS).await,
+    );
+
+    let words = "stream FOIL_EVENTS: it holds 5 messages, and max_messages is 4";
+    let told = refusal(&rig, |config| config.events.max_messages = Some(4)).await;
+    assert!(told.starts_with(words), "{told}");
+    assert!(told.contains("provision.drop_excess=true"), "{told}");
+    let bytes = before.1.state.bytes;
+    let told = refusal(&rig, |config| config.events.max_bytes = Some(bytes - 1)).await;
+    let words = format!("it holds {bytes} bytes, and max_bytes is {}", bytes - 1);
+    assert!(told.contains(&words), "{told}");
+    let short = Duration::from_secs(1);
+    let told = refusal(&rig, |config| {
+        config.duplicate_window = short;
+        config.events.max_age = Some(short);
+    });
+    let told = told.await;
+    assert!(told.contains("ago, and max_age is 1s"), "{told}");
+    let after = (
+        state(stream::SELECT).await.config,
+        state(stream::EVENTS).await,
+    );
+    assert_eq!(after.0, before.0);
+    assert_eq!(after.1.config, before.1.config);
+    assert_eq!(after.1.state.messages, 5);
+
+    // What fits goes through, and what does not goes through for whoever asks for it.
+    let mut config = ProvisionConfig::default();
+    config.events.max_messages = Some(5);
+    let report = provision(&rig.store, &config).await.unwrap();
+    let told = "updated   stream FOIL_EVENTS: max_msgs 10000000 -> 5\n";
+    assert!(report.to_string().contains(told), "{report}");
+    assert_eq!(state(stream::EVENTS).await.state.messages, 5);
+    config.events.max_messages = Some(2);
+    config.drop_excess = true;
+    provision(&rig.store, &config).await.unwrap();
+    assert_eq!(state(stream::EVENTS).await.state.messages, 2);
+}
+
 #[tokio::test]
 async fn what_another_system_made_is_left_alone() {
     let foreign = |name: &str, subjects: &[&str], retention| Config {

@@ -1,9 +1,13 @@
 //! Everything `foil status` knows, gathered.
 
+use std::fmt;
 use std::net::SocketAddr;
 
-use async_nats::jetstream::Context as JetStream;
+use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::{Context as JetStream, ErrorCode};
 use foil_proto::names::{stage, stream};
+use foil_store::StoreError;
+use futures::future::join_all;
 use serde::{Serialize, Serializer};
 
 use super::probe::{self, Readiness};
@@ -41,7 +45,7 @@ pub struct Status {
 pub struct StreamStatus {
     pub name: &'static str,
     #[serde(serialize_with = "ok_or_error")]
-    pub state: Result<StreamState, String>,
+    pub state: Result<StreamState, Fault>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -56,7 +60,24 @@ pub struct StreamState {
 pub struct ConsumerStatus {
     pub stage: &'static str,
     #[serde(serialize_with = "ok_or_error")]
-    pub lag: Result<Lag, String>,
+    pub lag: Result<Lag, Fault>,
+}
+
+/// Why a stream or a consumer is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Missing,
+    /// No answer to the question, or none that helps; a right that is missing looks the same.
+    NoAnswer(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("does not exist"),
+            Self::NoAnswer(why) => f.write_str(why),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -71,12 +92,12 @@ pub struct Lag {
 
 /// The value itself, or `{"error": ...}`.
 fn ok_or_error<T: Serialize, S: Serializer>(
-    result: &Result<T, String>,
+    result: &Result<T, Fault>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     match result {
         Ok(value) => value.serialize(serializer),
-        Err(error) => serde_json::json!({ "error": error }).serialize(serializer),
+        Err(fault) => serde_json::json!({ "error": fault.to_string() }).serialize(serializer),
     }
 }
 
@@ -91,18 +112,18 @@ fn ready_or_error<S: Serializer>(
     }
 }
 
-/// Asks everyone. What does not answer is part of the picture, not an error.
+/// Asks everyone, all at once: who waits for one answer that does not come waits for all of them. What
+/// does not answer is part of the picture, not an error.
 pub async fn look(session: &Session, args: &StatusArgs) -> Status {
-    let mut streams = Vec::new();
-    for name in stream::ALL {
-        let state = stream_state(&session.jetstream, name).await;
-        streams.push(StreamStatus { name, state });
-    }
-    let mut consumers = Vec::new();
-    for (stage, stream) in CONSUMERS {
-        let lag = lag(&session.jetstream, stage, stream).await;
-        consumers.push(ConsumerStatus { stage, lag });
-    }
+    let jetstream = &session.jetstream;
+    let streams = stream::ALL.map(async |name| StreamStatus {
+        name,
+        state: stream_state(jetstream, name).await,
+    });
+    let consumers = CONSUMERS.map(async |(stage, stream)| ConsumerStatus {
+        stage,
+        lag: lag(jetstream, stage, stream).await,
+    });
     let admin = session.config.admin.listen;
     let stages = async {
         match args.stages_elsewhere {
@@ -110,37 +131,51 @@ pub async fn look(session: &Session, args: &StatusArgs) -> Status {
             false => probe::readiness(admin).await,
         }
     };
-    let (stages, qdrant) = tokio::join!(stages, session.store.ready());
-    let qdrant = qdrant.map_err(|error| error.to_string());
+    let (streams, consumers, stages, qdrant) = tokio::join!(
+        join_all(streams),
+        join_all(consumers),
+        stages,
+        session.store.ready()
+    );
     let found = |name: &str| streams.iter().find(|s| s.name == name)?.state.as_ref().ok();
     let healthy = streams.iter().all(|s| s.state.is_ok())
         && consumers.iter().all(|c| c.lag.is_ok())
         && qdrant.is_ok()
         && matches!(stages, Readiness::Ready { .. } | Readiness::NotAsked);
-    let away = match qdrant {
-        Ok(()) => "",
-        Err(_) => "; but Qdrant does not answer",
-    };
+    let in_profile = found(stream::PROFILE).map(|state| state.messages);
     Status {
         admin,
         dead: found(stream::DEAD).map(|state| state.messages),
-        words: words(
-            &consumers,
-            found(stream::PROFILE).map(|state| state.messages),
-        ) + away,
+        words: words(&consumers, in_profile) + of_qdrant(&qdrant),
         healthy,
         stages,
-        qdrant,
+        qdrant: qdrant.map_err(|error| error.to_string()),
         streams,
         consumers,
     }
 }
 
-async fn stream_state(jetstream: &JetStream, name: &str) -> Result<StreamState, String> {
-    let stream = jetstream
-        .get_stream(name)
-        .await
-        .map_err(|e| e.to_string())?;
+fn of_qdrant(qdrant: &Result<(), StoreError>) -> &'static str {
+    match qdrant {
+        Ok(()) => "",
+        Err(StoreError::NotProvisioned { .. }) => {
+            "; Qdrant's collections are missing: `foil provision`"
+        }
+        Err(StoreError::Unavailable { .. }) => "; but Qdrant does not answer",
+        Err(_) => "; but Qdrant is not as it must be",
+    }
+}
+
+async fn stream_state(jetstream: &JetStream, name: &str) -> Result<StreamState, Fault> {
+    let stream = jetstream.get_stream(name).await;
+    let stream = stream.map_err(|error| match error.kind() {
+        GetStreamErrorKind::JetStream(cause)
+            if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+        {
+            Fault::Missing
+        }
+        _ => Fault::NoAnswer(error.to_string()),
+    })?;
     let state = &stream.cached_info().state;
     let oldest = state.first_timestamp.unix_timestamp_nanos() / 1_000_000;
     let oldest = i64::try_from(oldest).unwrap_or_default();
@@ -151,13 +186,14 @@ async fn stream_state(jetstream: &JetStream, name: &str) -> Result<StreamState, 
     })
 }
 
-async fn lag(jetstream: &JetStream, stage: &str, stream: &str) -> Result<Lag, String> {
+async fn lag(jetstream: &JetStream, stage: &str, stream: &str) -> Result<Lag, Fault> {
     let stream = jetstream.get_stream_no_info(stream).await;
-    let stream = stream.map_err(|error| error.to_string())?;
-    let info = stream
-        .consumer_info(stage)
-        .await
-        .map_err(|e| e.to_string())?;
+    let stream = stream.map_err(|error| Fault::NoAnswer(error.to_string()))?;
+    let info = stream.consumer_info(stage).await;
+    let info = info.map_err(|error| match error.kind() {
+        ConsumerInfoErrorKind::NotFound | ConsumerInfoErrorKind::StreamNotFound => Fault::Missing,
+        _ => Fault::NoAnswer(error.to_string()),
+    })?;
     Ok(Lag {
         waiting: info.num_pending,
         in_work: info.num_ack_pending as u64,
@@ -167,8 +203,14 @@ async fn lag(jetstream: &JetStream, stage: &str, stream: &str) -> Result<Lag, St
 
 /// `in_profile`: messages in FOIL_PROFILE, where those that wait for a user's burst to end count too.
 pub(super) fn words(consumers: &[ConsumerStatus], in_profile: Option<u64>) -> String {
-    if consumers.iter().any(|consumer| consumer.lag.is_err()) {
-        return "not provisioned, or the server does not answer: `foil provision`".to_owned();
+    let faults = || consumers.iter().filter_map(|c| c.lag.as_ref().err());
+    if faults().any(|fault| matches!(fault, Fault::NoAnswer(_))) {
+        return "unknown: NATS does not answer what is asked of its streams. JetStream may be away, this \
+                account may lack the right, or nats.inbox_prefix may be another's"
+            .to_owned();
+    }
+    if faults().next().is_some() {
+        return "not provisioned: `foil provision`".to_owned();
     }
     let lag = |consumer: &ConsumerStatus| consumer.lag.clone().unwrap_or_default();
     let behind: Vec<_> = consumers

@@ -5,7 +5,7 @@ use foil_runtime::testing::NatsServer;
 use foil_runtime::{AdminConfig, Health, Shutdown, admin};
 
 use super::probe::readiness;
-use super::survey::{ConsumerStatus, Lag, look, words};
+use super::survey::{ConsumerStatus, Fault, Lag, look, words};
 use super::*;
 use crate::commands::ingest::tests::{provisioned, unprovisioned};
 
@@ -36,11 +36,16 @@ fn whether_it_keeps_up_in_words() {
         words(&[consumer(stage::EXTRACTOR, 0, 2)], Some(0)),
         "keeping up: nothing waits, 2 in work"
     );
-    let missing = ConsumerStatus {
+    let without = |fault| ConsumerStatus {
         stage: stage::PROFILER,
-        lag: Err("no consumer".into()),
+        lag: Err(fault),
     };
-    assert!(words(&[missing], None).starts_with("not provisioned"));
+    let missing = [idle(), without(Fault::Missing)];
+    assert_eq!(words(&missing, None), "not provisioned: `foil provision`");
+    let silent = [without(Fault::NoAnswer("timed out".to_owned())), idle()];
+    let told = words(&silent, None);
+    assert!(told.contains("nats.inbox_prefix"), "{told}");
+    assert!(!told.contains("provision"), "{told}");
 }
 
 #[tokio::test]
@@ -126,7 +131,13 @@ async fn a_fresh_foil_is_caught_up_and_one_behind_says_so() {
 async fn without_provision_it_says_what_to_do() {
     let test = unprovisioned().await;
     let status = look(&test.session, &HERE).await;
-    assert!(status.words.contains("foil provision"), "{}", status.words);
+    let told = &status.words;
+    assert!(
+        told.starts_with("not provisioned: `foil provision`"),
+        "{told}"
+    );
+    let away = "; but Qdrant does not answer"; // nobody serves one here
+    assert!(told.ends_with(away), "{told}");
     assert!(!status.healthy && status.dead.is_none() && status.qdrant.is_err());
     let json = serde_json::to_value(&status).expect("json");
     assert_eq!(json["qdrant"]["ready"], false);
