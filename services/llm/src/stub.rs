@@ -80,6 +80,8 @@ pub struct StubConfig {
     /// Length of an embedding.
     pub dimensions: usize,
     pub usage: UsageStyle,
+    /// Most chat requests whose bodies are kept, for [`StubServer::take_requests`].
+    pub kept: usize,
 }
 
 impl Default for StubConfig {
@@ -93,6 +95,7 @@ impl Default for StubConfig {
             context_tokens: 8192,
             dimensions: 384,
             usage: UsageStyle::LastChunk,
+            kept: 0,
         }
     }
 }
@@ -110,6 +113,7 @@ struct Shared {
     config: StubConfig,
     mode: Mutex<Mode>,
     last: Mutex<Recorded>,
+    kept: Mutex<Vec<serde_json::Value>>,
     calls: AtomicUsize,
     embedding_calls: AtomicUsize,
     in_flight: AtomicUsize,
@@ -152,6 +156,7 @@ impl StubServer {
             mode: Mutex::new(config.mode),
             config,
             last: Mutex::default(),
+            kept: Mutex::default(),
             calls: AtomicUsize::new(0),
             embedding_calls: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
@@ -215,6 +220,17 @@ impl StubServer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Bodies of the chat requests since the last call of this, in the order they came; at most
+    /// [`StubConfig::kept`], the first ones.
+    pub fn take_requests(&self) -> Vec<serde_json::Value> {
+        let mut kept = self
+            .shared
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *kept)
     }
 
     /// Closes the port and every connection, as a killed process does. Returns when it is done.

@@ -7,6 +7,7 @@ mod bad_updates;
 mod corpus;
 mod crash;
 mod erase;
+mod eval;
 mod hostile;
 mod pass;
 mod start;

@@ -8,7 +8,7 @@ use super::plots::Plot;
 use super::table::{Comparison, Row, Table, metric};
 use crate::run::world::Tally;
 use crate::run::{Outcome, Sample, degraded};
-use crate::stats::{Interval, mean, probability};
+use crate::stats::{Interval, holm, mean, probability};
 
 /// Below this a difference is called significant.
 const SIGNIFICANT: f64 = 0.05;
@@ -264,20 +264,36 @@ fn against(comparisons: &[Comparison]) -> String {
     let metrics: Vec<_> = comparisons.iter().filter(of_first).collect();
     let mut head = vec!["less dpl"];
     head.extend(metrics.iter().map(|found| found.metric.label));
-    let rows = comparisons.chunk_by(|a, b| a.first == b.first);
-    let row = |of_one: &[Comparison]| {
-        let cell = |found: &Comparison| {
-            let p = found.paired.p;
-            let mark = if p < SIGNIFICANT { " *" } else { "" };
-            let difference = found.paired.difference.mean;
-            format!("{difference:+.4} ({}){mark}", probability(p))
-        };
-        let name = of_one.first().map(|found| found.first.clone());
-        name.into_iter().chain(of_one.iter().map(cell)).collect()
+    let p: Vec<f64> = comparisons.iter().map(|found| found.paired.p).collect();
+    let corrected = holm(&p);
+    let mark = |at: usize| match (p[at] < SIGNIFICANT, corrected[at] < SIGNIFICANT) {
+        (_, true) => " **",
+        (true, false) => " *",
+        (false, false) => "",
+    };
+    let cell = |(at, found): (usize, &Comparison)| {
+        let difference = found.paired.difference.mean;
+        format!("{difference:+.4} ({}){}", probability(p[at]), mark(at))
+    };
+    let cells: Vec<(usize, &Comparison)> = comparisons.iter().enumerate().collect();
+    let rows = cells.chunk_by(|(_, a), (_, b)| a.first == b.first);
+    let row = |of_one: &[(usize, &Comparison)]| {
+        let name = of_one.first().map(|(_, found)| found.first.clone());
+        let cells = of_one.iter().map(|&one| cell(one));
+        name.into_iter().chain(cells).collect()
     };
     let mut text = lines(&head, rows.map(row));
-    text += "\nMean difference from dpl on the same targets, and p as above; below 0 where dpl is better. \
-             The intervals are in `paired.csv`.\n";
+    let below = |values: &[f64]| values.iter().filter(|p| **p < SIGNIFICANT).count();
+    let _ = writeln!(
+        text,
+        "\nMean difference from dpl on the same targets, and p as above; below 0 where dpl is better. The \
+         intervals are in `paired.csv`. Of these {} tests {:.0} are below 0.05 by chance alone, were \
+         nothing different; {} are (*), and {} still with Holm's correction for all of them (**).",
+        p.len(),
+        SIGNIFICANT * p.len() as f64,
+        below(&p),
+        below(&corrected),
+    );
     text
 }
 

@@ -310,6 +310,7 @@ async fn the_report_holds_every_figure() {
         "Invalid judgements, left out: 0 of 78.",
         "calls ahead",
         "Each against dpl",
+        "Holm's correction",
         "| dpl:samples=2 | +0.0000 (1.000)",
         "(strategies.svg)",
         "(cost.svg)",

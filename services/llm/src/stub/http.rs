@@ -62,6 +62,11 @@ async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
             return response;
         }
     };
+    let mut kept = shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() < shared.config.kept {
+        kept.push(request.clone());
+    }
+    drop(kept);
     if let Some(refusal) = too_long(&shared, &request) {
         flight.finished = true;
         return refusal;

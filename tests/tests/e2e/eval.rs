@@ -1,0 +1,156 @@
+//! `foil eval run` is worth what its prompts are worth: for the same records it asks the model what the
+//! stages ask it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use foil_llm::stub::{StubConfig, StubServer};
+use foil_tests::Place;
+use serde_json::Value;
+
+use crate::SHORT_DEBOUNCE;
+
+/// Not `persona-db`: what it takes from other users are their profiles, which in `foil eval` rest on their
+/// texts alone, while the stages have those of users who were asked for.
+const STRATEGIES: [&str; 6] = ["dpl", "intsum", "llm-trsr", "cicl", "rag", "non-perso"];
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Who writes about what, and how the text is asked for.
+struct Target {
+    user: String,
+    item: String,
+    title: String,
+    rating: String,
+    /// Everything but the text that is held out, as `foil ingest` takes it.
+    lines: Vec<String>,
+}
+
+fn engines(stub: &StubServer) -> Vec<String> {
+    let url = stub.base_url();
+    let set = |section: &str| {
+        let of = [("engine", "openai"), ("model", "stub"), ("base_url", &url)];
+        of.map(|(key, value)| format!("--set={section}.{key}={value}"))
+    };
+    ["llm", "embed"].into_iter().flat_map(set).collect()
+}
+
+fn read(place: &Place, name: &str) -> String {
+    std::fs::read_to_string(place.path().join(name)).unwrap()
+}
+
+/// Prepares the sample corpus, and has the strategies write one text.
+async fn evaluated(place: &Place, engines: &[String]) -> Target {
+    let at = |name: &str| place.path().join(name).display().to_string();
+    let corpus = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/");
+        format!("{folder}{name}.ndjson")
+    };
+    let mut prepare = ["eval", "prepare", "--preset=small", "--meta"]
+        .map(str::to_owned)
+        .to_vec();
+    prepare.extend([corpus("items"), format!("--out={}", at("prepared"))]);
+    let users = ["users-1", "users-2", "users-3"];
+    prepare.extend(users.map(|name| format!("--reviews={}", corpus(name))));
+    place.run(prepare).await.succeeded();
+    let mut run = engines.to_vec();
+    run.extend(["eval", "run", "--limit=1", "--later-peers"].map(str::to_owned));
+    run.push(format!("--strategies={}", STRATEGIES.join(",")));
+    run.extend([
+        format!("--data={}", at("prepared")),
+        format!("--out={}", at("out")),
+    ]);
+    place.run(run).await.succeeded();
+
+    let samples = read(place, "out/samples.jsonl");
+    let sample: Value = serde_json::from_str(samples.lines().next().unwrap()).unwrap();
+    let of = |key: &str| sample[key].as_str().unwrap().to_owned();
+    let (user, item) = (of("user"), of("item"));
+    let records = read(place, "prepared/records.ndjson");
+    let records = records.lines().map(|line| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let held_out = record["user"] == *user && record["item"] == *item;
+        (line, held_out.then_some(record))
+    });
+    let (held_out, others): (Vec<_>, Vec<_>) =
+        records.partition(|(_, held_out)| held_out.is_some());
+    let [(_, Some(record))] = &held_out[..] else {
+        panic!("{held_out:?}");
+    };
+    let items = read(place, "prepared/items.ndjson");
+    let lines = items.lines().chain(others.iter().map(|(line, _)| *line));
+    Target {
+        title: record["title"].as_str().unwrap().to_owned(),
+        rating: record["rating"].to_string(),
+        lines: lines.map(str::to_owned).collect(),
+        user,
+        item,
+    }
+}
+
+/// What of a request makes the answer.
+fn question(request: &Value) -> String {
+    let parts = ["messages", "max_tokens", "response_format", "stop"];
+    let parts = parts.map(|part| request[part].clone());
+    serde_json::to_string_pretty(&parts).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_asks_the_model_what_the_stages_ask() {
+    let stub = StubServer::start(StubConfig {
+        kept: 4_096,
+        ..StubConfig::default()
+    });
+    let stub = stub.unwrap();
+    let place = Place::new();
+    let engines = engines(&stub);
+    let target = evaluated(&place, &engines).await;
+    let evaluated = stub.take_requests();
+
+    let settings: Vec<&str> = engines
+        .iter()
+        .map(String::as_str)
+        .chain(SHORT_DEBOUNCE)
+        .collect();
+    let _up = place.up(&settings).await;
+    let file = place.file("known.ndjson", target.lines.join("\n"));
+    place.ingest(&[file], LIMIT).await.succeeded();
+    let asked = |verb: &str, further: &[&str]| {
+        let mut arguments = vec![
+            verb.to_owned(),
+            target.user.clone(),
+            "--timeout=100s".to_owned(),
+        ];
+        arguments.push(format!("--item={}", target.item));
+        arguments.extend(further.iter().map(|&part| part.to_owned()));
+        arguments
+    };
+    // Once the user was asked for, all of their records are compared; then their profile is made.
+    let waits = asked("context", &["--wait"]);
+    place.run_within(LIMIT, waits).await.succeeded();
+    let nothing = place.file("nothing.ndjson", "");
+    place.ingest(&[nothing], LIMIT).await.succeeded();
+    for strategy in STRATEGIES {
+        let title = format!("--title={}", target.title);
+        let rating = format!("--rating={}", target.rating);
+        let strategy = format!("--strategy={strategy}");
+        let text = asked("generate", &[&title, &rating, &strategy]);
+        place.run_within(LIMIT, text).await.succeeded();
+    }
+    let by_stages: HashSet<String> = stub.take_requests().iter().map(question).collect();
+
+    let (mut texts, mut answers) = (0, 0);
+    for request in &evaluated {
+        let question = question(request);
+        assert!(
+            by_stages.contains(&question),
+            "the stages never asked {question}"
+        );
+        match request["response_format"].is_null() {
+            true => texts += 1,
+            false => answers += 1,
+        }
+    }
+    // One text by each strategy; comparisons of the key samples, and a profile.
+    assert!(texts >= STRATEGIES.len(), "{texts} texts");
+    assert!(answers > 4, "{answers} answers");
+}
