@@ -202,7 +202,7 @@ fn status_with_an_inbox_that_is_not_the_accounts_says_so_and_waits_once() {
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(told.contains("nats.inbox_prefix"), "{told}");
-    assert!(!told.contains("foil provision"), "{told}");
+    assert!(!told.contains("not provisioned"), "{told}");
     // Fourteen streams and consumers: one after the other they would take 42 s.
     assert!(since.elapsed() < Duration::from_secs(20), "{told}");
 }
