@@ -27,6 +27,40 @@ pub struct Cli {
     pub verb: Verb,
 }
 
+impl Cli {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that it asks for.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(together(arguments))
+    }
+}
+
+/// Brings every `--set` before the verb: those that stand there would be forgotten without a word when
+/// others stand behind it.
+fn together(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments = arguments.into_iter();
+    let mut first: Vec<OsString> = arguments.next().into_iter().collect();
+    let mut rest = Vec::new();
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            rest.push(argument);
+            rest.extend(arguments.by_ref());
+        } else if argument.as_encoded_bytes().starts_with(b"--set=") {
+            first.push(argument);
+        } else if argument != "--set" {
+            rest.push(argument);
+        } else if let Some(value) = arguments.next() {
+            first.extend([argument, value]);
+        } else {
+            rest.push(argument);
+        }
+    }
+    first.extend(rest);
+    first
+}
+
 #[derive(Debug, Args)]
 pub struct Global {
     /// A TOML file; environment variables FOIL_SECTION__KEY go before it

@@ -23,11 +23,13 @@ mod random;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use foil_runtime::{ConfigError, RunError};
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     foil_runtime::install_tls_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

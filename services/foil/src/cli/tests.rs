@@ -24,6 +24,43 @@ fn what_is_wrong_is_quoted_and_what_is_right_is_said() {
 }
 
 #[test]
+fn what_is_set_before_the_verb_and_behind_it_adds_up() {
+    let read = |arguments: &[&str]| Cli::read(arguments.iter().map(OsString::from));
+    let cli = read(&[
+        "foil",
+        "--set",
+        "a.b=1",
+        "--set=a.c=2",
+        "provision",
+        "--json",
+        "--set",
+        "a.d=3",
+        "--set=a.b=4",
+    ]);
+    let cli = cli.expect("parsed");
+    let set = cli
+        .global
+        .set
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()));
+    let expected = [("a.b", "1"), ("a.c", "2"), ("a.d", "3"), ("a.b", "4")];
+    assert!(set.eq(expected), "{:?}", cli.global.set);
+    assert!(cli.global.json && matches!(cli.verb, Verb::Provision(_)));
+
+    let error = read(&["foil", "provision", "--set"]).expect_err("a usage error");
+    assert!(
+        error.to_string().contains("a value is required for '--set"),
+        "{error}"
+    );
+    // What stands behind `--` is the verb's own.
+    let error = read(&["foil", "provision", "--", "--set", "a.b=1"]).expect_err("a usage error");
+    assert!(
+        error.to_string().contains("unexpected argument '--set'"),
+        "{error}"
+    );
+}
+
+#[test]
 fn help_names_no_default_that_is_none() {
     let mut command = Cli::command();
     for verb in ["context", "generate", "profile", "differences"] {
