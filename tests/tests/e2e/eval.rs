@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use foil_llm::stub::{StubConfig, StubServer};
 use foil_tests::Place;
+use foil_tests::corpus::Corpus;
 use serde_json::Value;
 
 use crate::SHORT_DEBOUNCE;
@@ -43,16 +44,22 @@ fn read(place: &Place, name: &str) -> String {
 /// Prepares the sample corpus, and has the strategies write one text.
 async fn evaluated(place: &Place, engines: &[String]) -> Target {
     let at = |name: &str| place.path().join(name).display().to_string();
-    let corpus = |name: &str| {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/");
-        format!("{folder}{name}.ndjson")
+    let corpus = Corpus::files();
+    let [items, users @ ..] = &corpus[..] else {
+        panic!("{corpus:?}");
     };
-    let mut prepare = ["eval", "prepare", "--preset=small", "--meta"]
+    let mut prepare = ["eval", "prepare", "--preset=small"]
         .map(str::to_owned)
         .to_vec();
-    prepare.extend([corpus("items"), format!("--out={}", at("prepared"))]);
-    let users = ["users-1", "users-2", "users-3"];
-    prepare.extend(users.map(|name| format!("--reviews={}", corpus(name))));
+    prepare.extend([
+        format!("--meta={}", items.display()),
+        format!("--out={}", at("prepared")),
+    ]);
+    prepare.extend(
+        users
+            .iter()
+            .map(|file| format!("--reviews={}", file.display())),
+    );
     place.run(prepare).await.succeeded();
     let mut run = engines.to_vec();
     run.extend(["eval", "run", "--limit=1", "--later-peers"].map(str::to_owned));

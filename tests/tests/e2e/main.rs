@@ -1,4 +1,5 @@
-//! The real `foil` with a real nats-server, the embedded Qdrant and real models, end to end.
+//! The real `foil` with a real nats-server, the embedded Qdrant and real models, end to end; only `eval`,
+//! which is about what a model is asked, has a stub in their place.
 
 #![allow(clippy::unwrap_used)]
 
